@@ -1,0 +1,247 @@
+// Package extsort sorts more (key, value) pairs than fit into memory. Pairs are
+// gathered in one arena; when it is full it is sorted and spilled to a run file, and
+// at the end the runs are merged. Keys are compared bytewise; equal keys come out in
+// no particular order.
+//
+// A run file is a sequence of: uvarint key length, uvarint value length, key, value.
+// Run files are unlinked as soon as they are open, so a killed process leaves none.
+package extsort
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"os"
+	"slices"
+)
+
+// minMemory keeps a wrong setting from making one run per pair.
+const minMemory = 1 << 16
+
+// Sorter collects pairs. It is used by one goroutine: Add any number of times, then
+// All once, then Close.
+type Sorter struct {
+	dir    string
+	memory int
+	arena  []byte
+	pairs  []pair
+	runs   []*os.File
+	count  int64
+	done   bool
+}
+
+type pair struct {
+	head uint64 // first eight bytes of the key, so that most comparisons touch no arena
+	off  uint32
+	klen uint32
+	vlen uint32
+}
+
+// New returns a Sorter that holds at most about memory bytes of pairs and spills into
+// dir ("" is the system's temporary directory).
+func New(dir string, memory int) *Sorter {
+	memory = min(max(memory, minMemory), math.MaxUint32/2)
+	return &Sorter{dir: dir, memory: memory}
+}
+
+// Add takes one pair; both slices are copied.
+func (s *Sorter) Add(key, value []byte) error {
+	if s.done {
+		return errors.New("extsort: Add after All")
+	}
+	need := len(key) + len(value)
+	if need > math.MaxUint32/4 {
+		return fmt.Errorf("extsort: a pair of %d bytes is too large", need)
+	}
+	const perPair = 24
+	if len(s.pairs) > 0 && len(s.arena)+need+(len(s.pairs)+1)*perPair > s.memory {
+		if err := s.spill(); err != nil {
+			return err
+		}
+	}
+	s.pairs = append(s.pairs, pair{head: headOf(key), off: uint32(len(s.arena)), klen: uint32(len(key)), vlen: uint32(len(value))})
+	s.arena = append(append(s.arena, key...), value...)
+	s.count++
+	return nil
+}
+
+// Len is the number of pairs added.
+func (s *Sorter) Len() int64 { return s.count }
+
+func headOf(key []byte) uint64 {
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func (s *Sorter) key(p pair) []byte   { return s.arena[p.off : p.off+p.klen] }
+func (s *Sorter) value(p pair) []byte { return s.arena[p.off+p.klen:][:p.vlen] }
+
+func (s *Sorter) sort() {
+	slices.SortFunc(s.pairs, func(a, b pair) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return bytes.Compare(s.key(a), s.key(b))
+	})
+}
+
+func (s *Sorter) spill() error {
+	s.sort()
+	f, err := os.CreateTemp(s.dir, "rqvault-sort-*.tmp")
+	if err != nil {
+		return fmt.Errorf("create a sort file: %w", err)
+	}
+	_ = os.Remove(f.Name()) // the open file lives on without its name
+	s.runs = append(s.runs, f)
+	w := bufio.NewWriterSize(f, 256<<10)
+	var head [2 * binary.MaxVarintLen32]byte
+	for _, p := range s.pairs {
+		n := binary.PutUvarint(head[:], uint64(p.klen))
+		n += binary.PutUvarint(head[n:], uint64(p.vlen))
+		_, _ = w.Write(head[:n]) // bufio keeps the first error for Flush
+		_, _ = w.Write(s.arena[p.off : p.off+p.klen+p.vlen])
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write a sort file: %w", err)
+	}
+	s.arena, s.pairs = s.arena[:0], s.pairs[:0]
+	return nil
+}
+
+// All yields every pair in order of keys. The slices are valid until the next step.
+// An error ends the sequence as its last element. All can be called once.
+func (s *Sorter) All() iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) {
+		if s.done {
+			yield(Pair{}, errors.New("extsort: All called twice"))
+			return
+		}
+		s.done = true
+		s.sort()
+		if len(s.runs) == 0 {
+			for _, p := range s.pairs {
+				if !yield(Pair{s.key(p), s.value(p)}, nil) {
+					return
+				}
+			}
+			return
+		}
+		if err := s.merge(yield); err != nil {
+			yield(Pair{}, err)
+		}
+	}
+}
+
+// Pair is one sorted pair.
+type Pair struct{ Key, Value []byte }
+
+func (s *Sorter) merge(yield func(Pair, error) bool) error {
+	var h runHeap
+	for _, f := range s.runs {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("reread a sort file: %w", err)
+		}
+		h = append(h, &run{r: bufio.NewReaderSize(f, 64<<10)})
+	}
+	next := 0
+	h = append(h, &run{memory: func() (Pair, bool) {
+		if next == len(s.pairs) {
+			return Pair{}, false
+		}
+		p := s.pairs[next]
+		next++
+		return Pair{s.key(p), s.value(p)}, true
+	}})
+	live := h[:0]
+	for _, r := range h {
+		more, err := r.advance()
+		if err != nil {
+			return err
+		}
+		if more {
+			live = append(live, r)
+		}
+	}
+	h = live
+	heap.Init(&h)
+	for len(h) > 0 {
+		top := h[0]
+		if !yield(top.at, nil) {
+			return nil
+		}
+		more, err := top.advance()
+		if err != nil {
+			return err
+		}
+		if more {
+			heap.Fix(&h, 0)
+		} else {
+			heap.Pop(&h)
+		}
+	}
+	return nil
+}
+
+// Close drops the run files.
+func (s *Sorter) Close() error {
+	var err error
+	for _, f := range s.runs {
+		err = errors.Join(err, f.Close())
+	}
+	s.runs, s.arena, s.pairs, s.done = nil, nil, nil, true
+	return err
+}
+
+type run struct {
+	r      *bufio.Reader
+	memory func() (Pair, bool)
+	at     Pair
+	buf    []byte
+}
+
+func (r *run) advance() (bool, error) {
+	if r.memory != nil {
+		p, ok := r.memory()
+		r.at = p
+		return ok, nil
+	}
+	klen, err := binary.ReadUvarint(r.r)
+	if err == io.EOF {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read a sort file: %w", err)
+	}
+	vlen, err := binary.ReadUvarint(r.r)
+	if err != nil || klen > math.MaxUint32 || vlen > math.MaxUint32 {
+		return false, fmt.Errorf("read a sort file: bad lengths: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	n := int(klen + vlen)
+	r.buf = slices.Grow(r.buf[:0], n)[:n]
+	if _, err := io.ReadFull(r.r, r.buf); err != nil {
+		return false, fmt.Errorf("read a sort file: %w", err)
+	}
+	r.at = Pair{r.buf[:klen], r.buf[klen:]}
+	return true, nil
+}
+
+type runHeap []*run
+
+func (h runHeap) Len() int           { return len(h) }
+func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].at.Key, h[j].at.Key) < 0 }
+func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *runHeap) Push(x any)        { *h = append(*h, x.(*run)) }
+func (h *runHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}

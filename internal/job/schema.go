@@ -1,0 +1,65 @@
+package job
+
+import "rqvault/internal/keyspace"
+
+// Role says what a key means to a queue library.
+type Role uint8
+
+// The roles of a key.
+const (
+	Foreign   Role = iota // not a key of this library
+	Hash                  // a job's own hash
+	Owned                 // another key of one job: Key.Part says which
+	List                  // ids in order: Key.Place and Key.Queue say where
+	Registry              // ids with scores: likewise
+	Members               // a set of ids: likewise (groups)
+	QueueList             // the set of all queues' names
+	GroupList             // the set of all groups' names
+	Plain                 // restored like any other key
+	Volatile              // locks, workers, heartbeats: never restored
+	Unknown               // under the library's prefix, in no form we know
+)
+
+// Key is a key's name, taken apart. The byte slices point into the name.
+type Key struct {
+	Role  Role
+	ID    []byte // Hash, Owned: the job
+	Part  PartName
+	Queue []byte // List, Registry, Members: queue, group or rate-limit key
+	Place PlaceKind
+}
+
+// Schema explains one queue library's use of Redis. RQ's is rqvault/internal/rq; a
+// second library is a second package with this interface and changes nothing else.
+// Implementations are stateless and safe for concurrent use.
+type Schema interface {
+	// Name is the library's name, such as "rq".
+	Name() string
+	// Prefix begins every key of the library.
+	Prefix() string
+	// Classify takes a key's name apart. The type decides where a name alone is ambiguous.
+	Classify(name []byte, kind keyspace.Kind) Key
+	// Settle decides a list whose name has two readings, once the names in the set of
+	// queues are known.
+	Settle(name []byte, k Key, registered func(list string) bool) Key
+	// Wants reports whether Fill needs that field of a job's hash.
+	Wants(field []byte) bool
+	// Fill copies one field of a job's hash into the row; a value it cannot read is
+	// noted in row.Problem, without the value.
+	Fill(row *Row, field, value []byte)
+	// PayloadField is the field whose presence makes a hash a job.
+	PayloadField() string
+	// FillFunc names the function from the first bytes of the payload. It is asked only
+	// where no other field named it.
+	FillFunc(row *Row, payload []byte)
+	// FillResult copies the newest result's fields into the row; at is its time in Unix ms.
+	FillResult(row *Row, at int64, field, value []byte)
+	// Done completes a row once all its fields and places are in it.
+	Done(row *Row)
+	// JobOf returns the job a registry's member stands for. If alt is not nil, the
+	// member stands for alt instead when no job of the name id exists.
+	JobOf(place PlaceKind, member []byte) (id, alt []byte)
+	// Homes lists the kinds of place where a job of that status must be found; nil
+	// means nowhere. One of them is enough.
+	Homes(s Status) []PlaceKind
+}

@@ -1,0 +1,2 @@
+package lineage
+type Facts struct{}

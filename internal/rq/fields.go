@@ -1,0 +1,281 @@
+package rq
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/json"
+	"io"
+	"strconv"
+	"time"
+
+	"rqvault/internal/job"
+)
+
+// timeLayout is how RQ writes instants: UTC with six decimals. A text without
+// decimals is read too, and nothing else, as RQ's own utcparse does.
+const (
+	timeLayout      = "2006-01-02T15:04:05.999999Z"
+	timeLayoutShort = "2006-01-02T15:04:05Z"
+)
+
+// payload is the field that holds the serialized call.
+const payload = "data"
+
+// Bounds on what is taken from one job's hash into the index.
+const (
+	maxFunc    = 256  // characters of a function's name
+	maxParents = 4096 // ids in dependency_ids
+	maxInflate = 512  // bytes inflated of data to find a function's name
+)
+
+// Wants reports whether the index needs the field. `description` is read for the
+// function's name only: the arguments after it are payload and stay out.
+func (Schema) Wants(field []byte) bool {
+	switch string(field) {
+	case payload, "status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at",
+		"last_heartbeat", "timeout", "ttl", "result_ttl", "retries_left", "repeats_left", "enqueue_at_front",
+		"dependency_id", "dependency_ids", "allow_dependency_failures", "group_id", "worker_name":
+		return true
+	}
+	return false
+}
+
+// Fill copies one field into the row. An unreadable value would make a worker exit,
+// so it is noted in row.Problem by the field's name.
+func (Schema) Fill(row *job.Row, field, value []byte) {
+	ok := true
+	switch string(field) {
+	case payload:
+		row.Exists = true
+	case "status":
+		row.Status = job.Status(value)
+		ok = len(value) == 0 || row.Status.Known()
+		if !ok {
+			row.Status = "unknown"
+		}
+	case "origin":
+		row.Queue = string(value)
+	case "description":
+		if name := funcOfCall(value); name != "" {
+			row.Func = name
+		}
+	case "worker_name":
+		row.Worker = string(value)
+	case "group_id":
+		row.Group = string(value)
+	case "dependency_id":
+		if len(row.Parents) == 0 && len(value) > 0 {
+			row.Parents = []string{string(value)}
+		}
+	case "dependency_ids":
+		ok = fillParents(row, value)
+	default:
+		ok = fillTime(row, field, value) || fillNumber(row, field, value)
+	}
+	if !ok && row.Problem == "" {
+		row.Problem = "unreadable field " + string(field)
+	}
+}
+
+func fillParents(row *job.Row, value []byte) bool {
+	var ids []string
+	if len(value) == 0 {
+		return true
+	}
+	if err := json.Unmarshal(value, &ids); err != nil || len(ids) > maxParents {
+		return false
+	}
+	if len(ids) > 0 {
+		row.Parents = ids
+	}
+	return true
+}
+
+func fillTime(row *job.Row, field, value []byte) bool {
+	var at *int64
+	switch string(field) {
+	case "created_at":
+		at = &row.CreatedAt
+	case "enqueued_at":
+		at = &row.EnqueuedAt
+	case "started_at":
+		at = &row.StartedAt
+	case "ended_at":
+		at = &row.EndedAt
+	case "last_heartbeat":
+		at = &row.HeartbeatAt
+	default:
+		return false
+	}
+	v, ok := ParseTime(value)
+	*at = v
+	return ok
+}
+
+func fillNumber(row *job.Row, field, value []byte) bool {
+	if len(value) == 0 {
+		return true
+	}
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	if err != nil {
+		return false
+	}
+	switch string(field) {
+	case "timeout":
+		row.Timeout = n
+	case "ttl":
+		row.TTL = n
+	case "result_ttl":
+		row.ResultTTL, row.HasResultTTL = n, true
+	case "retries_left":
+		row.RetriesLeft = n
+	case "repeats_left":
+		row.RepeatsLeft = n
+	case "enqueue_at_front":
+		row.AtFront = n != 0
+	case "allow_dependency_failures":
+		row.AllowParentFailed = n != 0
+	}
+	return true
+}
+
+// PayloadField returns "data".
+func (Schema) PayloadField() string { return payload }
+
+// FillFunc names the function from the first bytes of `data`.
+func (Schema) FillFunc(row *job.Row, head []byte) { row.Func = funcOfData(head) }
+
+// FillResult copies what the newest entry of rq:results:<id> says. Its id carries the
+// time at which the run ended, in milliseconds.
+func (Schema) FillResult(row *job.Row, at int64, field, value []byte) {
+	row.ResultAt = at
+	if string(field) != "type" {
+		return
+	}
+	if n, err := strconv.ParseInt(string(value), 10, 32); err == nil {
+		row.ResultType = int32(n)
+	}
+}
+
+// Done decides what needs the whole hash: one without `data` is a stub, which RQ
+// treats as no job at all.
+func (Schema) Done(row *job.Row) {
+	if row.Part(job.HashPart) == nil {
+		return
+	}
+	if !row.Exists {
+		row.Stub = true
+		return
+	}
+	if row.CreatedAt == 0 && row.Problem == "" {
+		row.Problem = "no created_at"
+	}
+}
+
+// Homes lists where a job of that status must stand.
+func (Schema) Homes(s job.Status) []job.PlaceKind {
+	switch s {
+	case job.Queued:
+		return []job.PlaceKind{job.InQueue, job.InIntermediate}
+	case job.Started:
+		return []job.PlaceKind{job.InWip}
+	case job.Finished:
+		return []job.PlaceKind{job.InFinished}
+	case job.Failed, job.Stopped:
+		return []job.PlaceKind{job.InFailed}
+	case job.Deferred:
+		return []job.PlaceKind{job.InDeferred}
+	case job.Scheduled:
+		return []job.PlaceKind{job.InScheduled}
+	case job.Canceled:
+		return []job.PlaceKind{job.InCanceled}
+	case job.Ready:
+		return []job.PlaceKind{job.InReady}
+	case job.RateLimited:
+		return []job.PlaceKind{job.InRateLimited}
+	}
+	return nil
+}
+
+// ParseTime reads an instant as RQ writes it, in Unix microseconds. An empty text is
+// "not yet": 0, true.
+func ParseTime(b []byte) (int64, bool) {
+	if len(b) == 0 {
+		return 0, true
+	}
+	t, err := time.Parse(timeLayout, string(b))
+	if err != nil {
+		if t, err = time.Parse(timeLayoutShort, string(b)); err != nil {
+			return 0, false
+		}
+	}
+	return t.UnixMicro(), true
+}
+
+// FormatTime writes an instant as RQ does: always six decimals.
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// funcOfCall takes the dotted name off a description such as "pkg.mod.f(1, 2)". A
+// description the user wrote has no such form and yields nothing.
+func funcOfCall(description []byte) string {
+	i := bytes.IndexByte(description, '(')
+	if i <= 0 || i > maxFunc || !dotted(description[:i]) {
+		return ""
+	}
+	return string(description[:i])
+}
+
+func dotted(b []byte) bool {
+	for i, c := range b {
+		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+		if !letter && (i == 0 || c != '.' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// funcOfData finds the function's name at the start of the serialized call: the first
+// string of a JSON list, or the first string pushed by a pickle of protocol 2 or later.
+// Only the first bytes are inflated; nothing else of the payload is looked at.
+func funcOfData(data []byte) string {
+	head := data
+	if z, err := zlib.NewReader(bytes.NewReader(data)); err == nil {
+		buf := make([]byte, maxInflate)
+		n, _ := io.ReadFull(z, buf)
+		head = buf[:n]
+	}
+	if rest, ok := bytes.CutPrefix(head, []byte(`["`)); ok {
+		if i := bytes.IndexByte(rest, '"'); i > 0 && i <= maxFunc && dotted(rest[:i]) {
+			return string(rest[:i])
+		}
+		return ""
+	}
+	return funcOfPickle(head)
+}
+
+func funcOfPickle(p []byte) string {
+	if len(p) < 3 || p[0] != 0x80 {
+		return ""
+	}
+	p = p[2:]
+	if len(p) > 9 && p[0] == 0x95 { // FRAME, 8 bytes of length
+		p = p[9:]
+	}
+	if len(p) > 0 && p[0] == '(' { // MARK of a tuple of four
+		p = p[1:]
+	}
+	var n int
+	switch {
+	case len(p) > 2 && p[0] == 0x8c: // SHORT_BINUNICODE
+		n, p = int(p[1]), p[2:]
+	case len(p) > 5 && p[0] == 'X' && p[2]|p[3]|p[4] == 0: // BINUNICODE below 256
+		n, p = int(p[1]), p[5:]
+	default:
+		return ""
+	}
+	if n > len(p) || !dotted(p[:n]) {
+		return ""
+	}
+	return string(p[:n])
+}

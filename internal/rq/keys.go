@@ -1,0 +1,256 @@
+// Package rq is what rqvault knows of python-rq: the grammar of its key names, the
+// fields of a job's hash, and where a job of each status must stand. It implements
+// job.Schema and knows neither RDB nor network. The forms are those of RQ 1.0 to 2.10
+// and of the announced 3.0, read in rq/job.py, rq/queue.py, rq/registry.py,
+// rq/results.py and rq/executions.py and seen in key dumps.
+package rq
+
+import (
+	"bytes"
+
+	"rqvault/internal/job"
+	"rqvault/internal/keyspace"
+)
+
+const (
+	prefix       = "rq:"
+	jobPrefix    = "rq:job:"
+	queuePrefix  = "rq:queue:"
+	queuesKey    = "rq:queues"
+	groupPrefix  = "rq:group:"
+	groupsKey    = "rq:groups"
+	resultPrefix = "rq:results:"
+	ratePrefix   = "rq:rl:"
+	compactName  = "_compact:"
+
+	dependents   = ":dependents"
+	dependencies = ":dependencies"
+	intermediate = ":intermediate"
+	firstSeen    = ":intermediate:first_seen:"
+)
+
+// Schema is RQ's job.Schema.
+type Schema struct{}
+
+var _ job.Schema = Schema{}
+
+// Name returns "rq".
+func (Schema) Name() string { return "rq" }
+
+// Prefix returns "rq:".
+func (Schema) Prefix() string { return prefix }
+
+// registries maps a zset's prefix to its place.
+var registries = []struct {
+	prefix string
+	place  job.PlaceKind
+}{
+	{"rq:wip:", job.InWip},
+	{"rq:finished:", job.InFinished},
+	{"rq:failed:", job.InFailed},
+	{"rq:deferred:", job.InDeferred},
+	{"rq:scheduled:", job.InScheduled},
+	{"rq:canceled:", job.InCanceled},
+	{"rq:ready:", job.InReady},
+}
+
+// volatile lists the prefixes and names that must never come back: a lock without its
+// expiry stops maintenance or scheduling for good, a worker's key stops a worker of
+// that name from starting.
+var volatile = []string{
+	"rq:execution:", "rq:worker:", "rq:workers:", "rq:clean_registries:", "rq:scheduler-lock:",
+	"rq:scheduler:", "rq:cron_scheduler:", "rq:cron_job:", "rq:registry:",
+}
+
+var volatileNames = []string{"rq:workers", "rq:suspended", "rq:cron_schedulers"}
+
+// Classify takes one key's name apart. The Redis type decides where a name has two
+// readings: a hash rq:job:x:dependents is the job "x:dependents", a set of that name
+// holds the children of the job x.
+func (Schema) Classify(name []byte, kind keyspace.Kind) job.Key {
+	if !bytes.HasPrefix(name, []byte(prefix)) {
+		return job.Key{}
+	}
+	switch kind {
+	case keyspace.Hash:
+		if id, ok := after(name, jobPrefix); ok {
+			return job.Key{Role: job.Hash, ID: id, Part: job.HashPart}
+		}
+		if k, ok := after(name, ratePrefix); ok {
+			return job.Key{Role: job.Plain, Queue: k}
+		}
+	case keyspace.Set:
+		return classifySet(name)
+	case keyspace.ZSet:
+		if k := classifyZSet(name); k.Role != job.Unknown {
+			return k
+		}
+	case keyspace.List:
+		if k, ok := classifyList(name); ok {
+			return k
+		}
+	case keyspace.Stream:
+		if id, ok := after(name, resultPrefix); ok {
+			return job.Key{Role: job.Owned, ID: id, Part: job.ResultsPart}
+		}
+	}
+	return classifyVolatile(name)
+}
+
+func classifySet(name []byte) job.Key {
+	if rest, ok := after(name, jobPrefix); ok {
+		// The parents' set is written with two colons, the children's with one.
+		if id, ok := bytes.CutSuffix(rest, []byte(dependencies)); ok && len(id) > 1 && id[0] == ':' {
+			return job.Key{Role: job.Owned, ID: id[1:], Part: job.DependenciesPart}
+		}
+		if id, ok := bytes.CutSuffix(rest, []byte(dependents)); ok && len(id) > 0 {
+			return job.Key{Role: job.Owned, ID: id, Part: job.DependentsPart}
+		}
+		return job.Key{Role: job.Unknown}
+	}
+	if g, ok := after(name, groupPrefix); ok {
+		return job.Key{Role: job.Members, Queue: g, Place: job.InGroup}
+	}
+	switch string(name) {
+	case queuesKey:
+		return job.Key{Role: job.QueueList}
+	case groupsKey:
+		return job.Key{Role: job.GroupList}
+	case "rq:rl-keys":
+		return job.Key{Role: job.Plain}
+	}
+	return classifyVolatile(name)
+}
+
+func classifyZSet(name []byte) job.Key {
+	for _, r := range registries {
+		if q, ok := after(name, r.prefix); ok {
+			return job.Key{Role: job.Registry, Queue: q, Place: r.place}
+		}
+	}
+	if id, ok := after(name, "rq:executions:"); ok {
+		return job.Key{Role: job.Owned, ID: id, Part: job.ExecutionsPart}
+	}
+	if rest, ok := after(name, ratePrefix); ok {
+		if k, ok := bytes.CutSuffix(rest, []byte(":rate_limited")); ok {
+			return job.Key{Role: job.Registry, Queue: k, Place: job.InRateLimited}
+		}
+		if k, ok := bytes.CutSuffix(rest, []byte(":allowed")); ok {
+			return job.Key{Role: job.Registry, Queue: k, Place: job.InRateAllowed}
+		}
+	}
+	return job.Key{Role: job.Unknown}
+}
+
+func classifyList(name []byte) (job.Key, bool) {
+	rest, ok := after(name, queuePrefix)
+	if !ok {
+		return job.Key{}, false
+	}
+	if bytes.HasPrefix(rest, []byte(compactName)) {
+		return job.Key{Role: job.List, Queue: rest, Place: job.InCompact}, true
+	}
+	if q, ok := bytes.CutSuffix(rest, []byte(intermediate)); ok && len(q) > 0 {
+		return job.Key{Role: job.List, Queue: q, Place: job.InIntermediate}, true
+	}
+	return job.Key{Role: job.List, Queue: rest, Place: job.InQueue}, true
+}
+
+func classifyVolatile(name []byte) job.Key {
+	for _, p := range volatile {
+		if bytes.HasPrefix(name, []byte(p)) {
+			return job.Key{Role: job.Volatile}
+		}
+	}
+	for _, n := range volatileNames {
+		if string(name) == n {
+			return job.Key{Role: job.Volatile}
+		}
+	}
+	if rest, ok := after(name, queuePrefix); ok && bytes.Contains(rest, []byte(firstSeen)) {
+		return job.Key{Role: job.Volatile}
+	}
+	return job.Key{Role: job.Unknown}
+}
+
+// Settle decides a list called rq:queue:x:intermediate. Queues are registered by the
+// full name of their list, so if that very name stands in rq:queues it is a queue
+// called "x:intermediate"; a list of popped ids is never registered. The same goes
+// for a queue whose name begins like a compaction's leftover.
+func (Schema) Settle(name []byte, k job.Key, registered func(list string) bool) job.Key {
+	if k.Role == job.List && k.Place != job.InQueue && registered(string(name)) {
+		return job.Key{Role: job.List, Queue: name[len(queuePrefix):], Place: job.InQueue}
+	}
+	return k
+}
+
+// JobOf returns the job that a member of a registry or list stands for. Since RQ 2.0
+// the registry of running jobs holds "job:execution", the execution's id being 32 hex
+// digits; before that, the bare id. A job id may itself look like that, so the whole
+// member comes first.
+func (Schema) JobOf(place job.PlaceKind, member []byte) (id, alt []byte) {
+	if place != job.InWip {
+		return member, nil
+	}
+	if i := bytes.LastIndexByte(member, ':'); i > 0 {
+		return member, member[:i]
+	}
+	return member, nil
+}
+
+// Key names of what is written back.
+
+// JobKey is the name of a job's hash.
+func JobKey(id string) string { return jobPrefix + id }
+
+// PartKey is the name of one key of a job.
+func PartKey(id string, part job.PartName) string {
+	switch part {
+	case job.DependentsPart:
+		return jobPrefix + id + dependents
+	case job.DependenciesPart:
+		return jobPrefix + ":" + id + dependencies
+	case job.ResultsPart:
+		return resultPrefix + id
+	case job.ExecutionsPart:
+		return "rq:executions:" + id
+	default:
+		return jobPrefix + id
+	}
+}
+
+// PlaceKey is the name of the list, registry or set that a place is in. A place in a
+// compaction's leftover has the leftover's own name as its queue.
+func PlaceKey(kind job.PlaceKind, queue string) string {
+	switch kind {
+	case job.InQueue, job.InCompact:
+		return queuePrefix + queue
+	case job.InIntermediate:
+		return queuePrefix + queue + intermediate
+	case job.InGroup:
+		return groupPrefix + queue
+	case job.InRateLimited:
+		return ratePrefix + queue + ":rate_limited"
+	case job.InRateAllowed:
+		return ratePrefix + queue + ":allowed"
+	}
+	for _, r := range registries {
+		if r.place == kind {
+			return r.prefix + queue
+		}
+	}
+	return ""
+}
+
+// QueuesKey is the set of all queues, which holds the names of their lists.
+func QueuesKey() string { return queuesKey }
+
+// GroupsKey is the set of all groups' names.
+func GroupsKey() string { return groupsKey }
+
+func after(name []byte, prefix string) ([]byte, bool) {
+	if len(name) > len(prefix) && string(name[:len(prefix)]) == prefix {
+		return name[len(prefix):], true
+	}
+	return nil, false
+}

@@ -1,0 +1,188 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"rqvault/internal/seekable"
+)
+
+// Values reads single values out of a stored dump by their place in it, fetching only
+// the frames they lie in. It is used by one goroutine.
+type Values struct {
+	c      *Catalog
+	m      *Manifest
+	table  *seekable.Table
+	dec    *seekable.Decoder
+	cached int    // frame held in raw, -1 for none
+	raw    []byte // the frame, unpacked
+	local  *os.File
+}
+
+// Values opens a snapshot's dump for reading values: one or two small reads.
+func (c *Catalog) Values(ctx context.Context, m *Manifest) (*Values, error) {
+	o, err := m.Object(DumpName)
+	if err != nil {
+		return nil, err
+	}
+	table, err := seekable.ReadTable(func(offset, length int64) ([]byte, error) {
+		return c.ReadRange(ctx, m, DumpName, Range{offset, length})
+	}, o.Size)
+	if err != nil {
+		return nil, damaged(err, "%s of %s", DumpName, m.ID)
+	}
+	if table.RawSize() != m.Dump.Size {
+		return nil, fmt.Errorf("%w: %s of %s unpacks to %d bytes, the manifest says %d", ErrDamaged, DumpName, m.ID, table.RawSize(), m.Dump.Size)
+	}
+	dec, err := seekable.NewDecoder()
+	if err != nil {
+		return nil, err
+	}
+	return &Values{c: c, m: m, table: table, dec: dec, cached: -1}, nil
+}
+
+// damaged adds our sentinel to a decoder's error where it is about the bytes.
+func damaged(err error, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	if errors.Is(err, seekable.ErrDamaged) {
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// Read returns length bytes of the dump from offset. The slice is valid until the next
+// Read.
+func (v *Values) Read(ctx context.Context, offset, length int64) ([]byte, error) {
+	if offset < 0 || length < 0 || length > v.table.RawSize()-offset {
+		return nil, fmt.Errorf("%w: value at %d+%d lies outside the dump of %d bytes", ErrDamaged, offset, length, v.table.RawSize())
+	}
+	if length == 0 {
+		return nil, nil
+	}
+	if v.local != nil {
+		b := make([]byte, length)
+		if _, err := v.local.ReadAt(b, offset); err != nil {
+			return nil, fmt.Errorf("reread the unpacked dump: %w", err)
+		}
+		return b, nil
+	}
+	i, err := v.table.Find(offset)
+	if err != nil {
+		return nil, err
+	}
+	var whole []byte
+	for {
+		if err := v.load(ctx, i); err != nil {
+			return nil, err
+		}
+		part := v.raw[offset-v.table.RawOffset(i):]
+		if whole == nil && int64(len(part)) >= length {
+			return part[:length], nil
+		}
+		part = part[:min(int64(len(part)), length)]
+		whole = append(whole, part...)
+		offset, length = offset+int64(len(part)), length-int64(len(part))
+		if length == 0 {
+			return whole, nil
+		}
+		i++
+	}
+}
+
+func (v *Values) load(ctx context.Context, i int) error {
+	if v.cached == i {
+		return nil
+	}
+	off, n := v.table.StoredRange(i)
+	b, err := v.c.ReadRange(ctx, v.m, DumpName, Range{off, n})
+	if err != nil {
+		return err
+	}
+	v.cached = -1
+	raw, err := v.dec.Frame(v.raw, b, v.table.Frames[i].Raw)
+	if err != nil {
+		return damaged(err, "%s of %s, frame %d at stored byte %d", DumpName, v.m.ID, i, off)
+	}
+	v.raw, v.cached = raw, i
+	return nil
+}
+
+// Unpack copies the whole dump, unpacked, into a nameless temporary file in dir, so
+// that many values in any order cost one download. It needs the dump's size in disk
+// room, and checks the object's SHA-256 on the way.
+func (v *Values) Unpack(ctx context.Context, dir string) error {
+	if v.local != nil {
+		return nil
+	}
+	f, err := os.CreateTemp(dir, "rqvault-dump-*.tmp")
+	if err != nil {
+		return fmt.Errorf("create a temporary file: %w", err)
+	}
+	_ = os.Remove(f.Name()) // the open file lives on without its name
+	r, _, err := v.c.OpenDump(ctx, v.m)
+	if err == nil {
+		_, err = io.Copy(f, r)
+		err = errors.Join(err, r.Close())
+	}
+	if err != nil {
+		_ = f.Close()
+		return fmt.Errorf("unpack the dump of %s into %s: %w", v.m.ID, os.TempDir(), err)
+	}
+	v.local = f
+	return nil
+}
+
+// Close frees what Unpack took.
+func (v *Values) Close() error {
+	if v.local == nil {
+		return nil
+	}
+	return v.local.Close()
+}
+
+// OpenDump reads a snapshot's dump from its first byte, unpacked. The reader yields
+// io.EOF only if every frame, the seek table, the size and the SHA-256 were right.
+func (c *Catalog) OpenDump(ctx context.Context, m *Manifest) (io.ReadCloser, *seekable.Table, error) {
+	v, err := c.Values(ctx, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := c.Open(ctx, m, DumpName)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := seekable.NewReader(body, v.table)
+	if err != nil {
+		return nil, nil, errors.Join(err, body.Close())
+	}
+	return &dumpReader{r: r, body: body, what: DumpName + " of " + string(m.ID)}, v.table, nil
+}
+
+type dumpReader struct {
+	r    io.Reader
+	body io.ReadCloser
+	what string
+	err  error
+}
+
+func (d *dumpReader) Read(p []byte) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	n, err := d.r.Read(p)
+	if err == io.EOF {
+		// The seek table follows the last frame; its bytes count for the digest.
+		if _, tail := io.Copy(io.Discard, d.body); tail != nil {
+			err = tail
+		}
+	} else if err != nil {
+		err = damaged(err, "%s", d.what)
+	}
+	d.err = err
+	return n, err
+}
+
+func (d *dumpReader) Close() error { return d.body.Close() }
