@@ -1,6 +1,10 @@
 package job
 
-import "rqvault/internal/keyspace"
+import (
+	"time"
+
+	"rqvault/internal/keyspace"
+)
 
 // Role says what a key means to a queue library.
 type Role uint8
@@ -59,6 +63,17 @@ type Schema interface {
 	// JobOf returns the job a registry's member stands for. If alt is not nil, the
 	// member stands for alt instead when no job of the name id exists.
 	JobOf(place PlaceKind, member []byte) (id, alt []byte)
+	// PartKey is the name of one key of a job.
+	PartKey(id string, part PartName) string
+	// PlaceKey is the name of the list, registry or set that a place is in.
+	PlaceKey(kind PlaceKind, queue string) string
+	// QueuesKey is the set of all queues, GroupsKey that of all groups' names.
+	QueuesKey() string
+	GroupsKey() string
+	// VersionFields are the fields of a job's hash that change with every turn of its life.
+	VersionFields() []string
+	// Queue returns the fields that make a deferred job a queued one at that instant.
+	Queue(now time.Time) map[string]string
 	// Homes lists the kinds of place where a job of that status must be found; nil
 	// means nowhere. One of them is enough.
 	Homes(s Status) []PlaceKind

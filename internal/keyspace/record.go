@@ -102,5 +102,6 @@ type Record struct {
 	Raw      []byte // RDB-encoded value, without type byte and key; one part of it unless Part is Whole
 	Part     Part   // which part of the value Raw is
 	Opaque   bool   // Raw is a cut through one oversized element: keep it, do not look inside
+	Meta     []byte // key metadata of Redis 8.6 and later, opcode included, as it stands before the type byte in a dump and in a DUMP payload; almost always nil
 	Offset   int64  // where Raw begins in the dump, in bytes from its start; -1 for a live record
 }

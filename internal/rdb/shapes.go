@@ -59,7 +59,7 @@ const (
 	opScore             // a sorted set's score as text: one byte of length, or 253 to 255 alone
 	opContainer         // a quicklist node's container: 1 plain, 2 packed
 	opModule            // a module's annotated values up to its end mark
-	opCursor            // an array's flag, with a cursor after it if it is 1
+	opArray             // a loop whose length is followed by a flag, and by a cursor if the flag is 1
 	opTagged            // an array's tag and value
 	opTemplateFields    // a template's id, then as many strings as that template has fields
 )
@@ -97,9 +97,12 @@ type shape struct {
 }
 
 var (
-	progStr  = []op{opStr, opEnd}
-	progNode = []op{opLoop, opStr, opStr, opNext, opLen, opLen, opLen} // a stream's nodes, length, last id
-	progLens = []op{opLen, opLen, opLen, opLen, opLen}                 // first id, max deleted id, entries added
+	progStr      = []op{opStr, opEnd}
+	progNode     = []op{opLoop, opStr, opStr, opNext, opLen, opLen, opLen} // a stream's nodes, length, last id
+	progMeta     = []op{opLoop, op4, opModule, opNext, opEnd}
+	progImport   = []op{opStr, opLoop, opLen, opLen, opNext, opEnd}
+	progTemplate = []op{opLen, opLoop, opStr, opNext, opEnd}
+	progLens     = []op{opLen, opLen, opLen, opLen, opLen} // first id, max deleted id, entries added
 )
 
 // streamProg builds the program for a stream: version 1 (type 15), 2 (19), 3 (21),
@@ -168,9 +171,68 @@ var special = []struct {
 	{keyspace.Redis, 12, 25, shape{"hash as listpack with field expiry", keyspace.Hash, encTTLPack, 12, []op{op8, opStr, opEnd}}},
 	{keyspace.Redis, 13, 26, shape{"stream (8.6)", keyspace.Stream, encStream, 13, streamProg(4)}},
 	{keyspace.Redis, 14, 27, shape{"stream (8.8)", keyspace.Stream, encStream, 14, streamProg(5)}},
-	{keyspace.Redis, 14, 28, shape{"array", keyspace.Other, encNone, 14, []op{opCursor, opEnd}}},
+	{keyspace.Redis, 14, 28, shape{"array", keyspace.Other, encNone, 14, []op{opArray, opLen, opTagged, opNext, opEnd}}},
 	{keyspace.Redis, 15, 30, shape{"hash as templated listpack", keyspace.Hash, encNone, 0, progStr}},
 	{keyspace.Redis, 15, 31, shape{"hash of a template", keyspace.Hash, encPlain, 15, []op{opPairs, opEnd}}},
 	{keyspace.Redis, 15, 32, shape{"templated hash", keyspace.Hash, encNone, 0, []op{opTemplateFields, opEnd}}},
 	{keyspace.Valkey, 80, 22, shape{"hash with field expiry", keyspace.Hash, encTTLAfter, 80, []op{opLoop, opStr, opStr, op8, opNext, opEnd}}},
+}
+
+// lookup returns the shape of a type in a dialect, or nil if this package does not
+// know it for certain.
+func lookup(typ byte, f keyspace.Format) *shape {
+	if int(typ) < len(common) {
+		if s := &common[typ]; s.prog != nil {
+			return s
+		}
+		return nil
+	}
+	for i := range special {
+		s := &special[i]
+		if s.typ == typ && s.vendor == f.Vendor && f.Version >= s.from {
+			return &s.shape
+		}
+	}
+	return nil
+}
+
+// KindOf returns the Redis type that a type byte stands for in a dialect, and
+// whether values of that type can be framed at all.
+func KindOf(typ byte, f keyspace.Format) (keyspace.Kind, bool) {
+	if s := lookup(typ, f); s != nil {
+		return s.kind, true
+	}
+	return keyspace.Other, false
+}
+
+// payloads holds, per opcode that has one, the program that passes over its payload.
+// The two opcodes that vendors use differently are in opcodeProg.
+var payloads = map[byte][]op{
+	opcodeSlotInfo:  {opLen, opLen, opLen, opEnd},
+	opcodeFunction:  {opStr, opEnd},
+	opcodeModuleAux: {opLen, opLen, opLen, opModule, opEnd},
+	opcodeIdle:      {opLen, opEnd},
+	opcodeFreq:      {op1, opEnd},
+	opcodeAux:       {opStr, opStr, opEnd},
+	opcodeResize:    {opLen, opLen, opEnd},
+	opcodeExpireMs:  {op8, opEnd},
+	opcodeExpireSec: {op4, opEnd},
+	opcodeSelect:    {opLen, opEnd},
+}
+
+// opcodeProg returns the program for an opcode's payload in a dialect, or nil if
+// the opcode is unknown there.
+func opcodeProg(code byte, f keyspace.Format) []op {
+	redis := f.Vendor == keyspace.Redis
+	switch {
+	case code == opcodeMeta && redis && f.Version >= 13:
+		return progMeta
+	case code == opcodeMeta && !redis:
+		return progImport
+	case code == opcodeTemplate && redis && f.Version >= 15:
+		return progTemplate
+	case code == opcodeTemplate || code == opcodeMeta:
+		return nil
+	}
+	return payloads[code]
 }

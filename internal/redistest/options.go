@@ -3,6 +3,7 @@ package redistest
 import (
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // Option changes how Start runs the server.
@@ -71,7 +72,7 @@ func (s *Server) args() []string {
 		a = append(a, "--requirepass", s.opts.password)
 	}
 	for _, u := range s.opts.users {
-		a = append(a, "--user", u)
+		a = append(append(a, "--user"), strings.Fields(u)...)
 	}
 	return append(a, s.opts.args...)
 }

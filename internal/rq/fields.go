@@ -197,6 +197,14 @@ func (Schema) Homes(s job.Status) []job.PlaceKind {
 	return nil
 }
 
+// VersionFields are the texts that tell one version of a job from another.
+func (Schema) VersionFields() []string { return []string{"created_at", "status", "enqueued_at"} }
+
+// Queue returns what RQ writes into a deferred job's hash when its last parent ended.
+func (Schema) Queue(now time.Time) map[string]string {
+	return map[string]string{"status": string(job.Queued), "enqueued_at": FormatTime(now)}
+}
+
 // ParseTime reads an instant as RQ writes it, in Unix microseconds. An empty text is
 // "not yet": 0, true.
 func ParseTime(b []byte) (int64, bool) {

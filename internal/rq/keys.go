@@ -184,27 +184,31 @@ func (Schema) Settle(name []byte, k job.Key, registered func(list string) bool) 
 	return k
 }
 
+// executionID is the length of an execution's id: a UUID as hex digits.
+const executionID = 32
+
 // JobOf returns the job that a member of a registry or list stands for. Since RQ 2.0
 // the registry of running jobs holds "job:execution", the execution's id being 32 hex
 // digits; before that, the bare id. A job id may itself look like that, so the whole
 // member comes first.
 func (Schema) JobOf(place job.PlaceKind, member []byte) (id, alt []byte) {
-	if place != job.InWip {
+	cut := len(member) - executionID - 1
+	if place != job.InWip || cut <= 0 || member[cut] != ':' {
 		return member, nil
 	}
-	if i := bytes.LastIndexByte(member, ':'); i > 0 {
-		return member, member[:i]
+	for _, c := range member[cut+1:] {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return member, nil
+		}
 	}
-	return member, nil
+	return member, member[:cut]
 }
 
 // Key names of what is written back.
 
-// JobKey is the name of a job's hash.
-func JobKey(id string) string { return jobPrefix + id }
-
-// PartKey is the name of one key of a job.
-func PartKey(id string, part job.PartName) string {
+// PartKey is the name of one key of a job. The set of its parents has two colons, that
+// of its children one.
+func (Schema) PartKey(id string, part job.PartName) string {
 	switch part {
 	case job.DependentsPart:
 		return jobPrefix + id + dependents
@@ -221,7 +225,7 @@ func PartKey(id string, part job.PartName) string {
 
 // PlaceKey is the name of the list, registry or set that a place is in. A place in a
 // compaction's leftover has the leftover's own name as its queue.
-func PlaceKey(kind job.PlaceKind, queue string) string {
+func (Schema) PlaceKey(kind job.PlaceKind, queue string) string {
 	switch kind {
 	case job.InQueue, job.InCompact:
 		return queuePrefix + queue
@@ -243,10 +247,10 @@ func PlaceKey(kind job.PlaceKind, queue string) string {
 }
 
 // QueuesKey is the set of all queues, which holds the names of their lists.
-func QueuesKey() string { return queuesKey }
+func (Schema) QueuesKey() string { return queuesKey }
 
 // GroupsKey is the set of all groups' names.
-func GroupsKey() string { return groupsKey }
+func (Schema) GroupsKey() string { return groupsKey }
 
 func after(name []byte, prefix string) ([]byte, bool) {
 	if len(name) > len(prefix) && string(name[:len(prefix)]) == prefix {

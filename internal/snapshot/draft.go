@@ -13,9 +13,11 @@ import (
 // Draft is a snapshot being written: objects in any order, then Commit. Until Commit
 // returned nil there is no snapshot.
 type Draft struct {
-	c     *Catalog
-	id    ID
-	nonce string
+	c      *Catalog
+	id     ID
+	nonce  string
+	names  []string // objects begun
+	sealed bool     // a commit was tried: from then on nothing may be removed
 }
 
 // Begin starts a snapshot made at that instant and makes sure that the store is an
@@ -52,7 +54,22 @@ func (d *Draft) Create(ctx context.Context, name string) (*ObjectWriter, error) 
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", name, err)
 	}
+	d.names = append(d.names, name)
 	return &ObjectWriter{w: w, name: name, sum: sha256.New()}, nil
+}
+
+// Abort removes what was stored of a draft that came to nothing. It does nothing once
+// a commit was tried, because the outcome of a failed commit can be in doubt. What it
+// cannot remove is garbage for Garbage to find.
+func (d *Draft) Abort() {
+	if d.sealed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for _, name := range d.names {
+		_ = d.c.store.Remove(ctx, d.c.key(d.id, name))
+	}
 }
 
 // Commit checks that every object the manifest names is there with its size, and
@@ -76,6 +93,7 @@ func (d *Draft) Commit(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", d.id, err)
 	}
+	d.sealed = true
 	if err := d.write(ctx, b); err != nil {
 		return fmt.Errorf("commit %s: %w", d.id, err)
 	}

@@ -37,7 +37,7 @@ func (s *Store) objects(ctx context.Context, act string, w walk) iter.Seq2[snaps
 		start := ""
 		if i := strings.LastIndexByte(w.prefix, '/'); i >= 0 {
 			start = w.prefix[:i+1]
-			if !fs.ValidPath(w.prefix[:i]) {
+			if w.prefix[:i] == "." || !fs.ValidPath(w.prefix[:i]) {
 				return // no key can begin like this
 			}
 		}

@@ -231,13 +231,17 @@ func (s *Store) check(ctx context.Context, key string) error {
 // openRoot opens the store's directory for one operation.
 func (s *Store) openRoot() (*os.Root, error) {
 	root, err := os.OpenRoot(s.root)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, snapshot.ErrNoStore
-	case errors.Is(err, syscall.ENOTDIR):
-		return nil, fmt.Errorf("%w: not a directory", snapshot.ErrNoStore)
+	if err == nil {
+		return root, nil
 	}
-	return root, err
+	// os.OpenRoot has an error of its own for files, which cannot be tested for.
+	if info, statErr := os.Stat(s.root); statErr == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is not a directory", snapshot.ErrNoStore, s.root)
+	}
+	if notThere(err) {
+		return nil, snapshot.ErrNoStore
+	}
+	return nil, err
 }
 
 // objectSize returns the size of an object and refuses what is no regular file:

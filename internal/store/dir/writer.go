@@ -76,7 +76,10 @@ type writer struct {
 	done  bool
 }
 
-var errFinished = errors.New("the object is committed or given up already")
+var (
+	errFinished  = errors.New("the object is committed or given up already")
+	errDiscarded = errors.New("its temporary file was removed meanwhile")
+)
 
 // Write implements io.Writer.
 func (w *writer) Write(p []byte) (int, error) {
@@ -137,6 +140,9 @@ func (w *writer) finish() error {
 // publish gives the finished file its name, create-only, and makes that durable.
 func (w *writer) publish() error {
 	before, err := w.root.Lstat(w.temp)
+	if notThere(err) {
+		return errDiscarded
+	}
 	if err != nil {
 		return err
 	}

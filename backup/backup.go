@@ -1,0 +1,309 @@
+// Package backup takes one snapshot, end to end: a dump comes in as a stream and is
+// walked once; checksum, digests, index, compression and upload all happen on the way.
+// Nothing exists in the store before everything was proven, and then all of it at once.
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"rqvault/internal/index"
+	"rqvault/internal/job"
+	"rqvault/internal/lineage"
+	"rqvault/internal/rdb"
+	"rqvault/internal/seekable"
+	"rqvault/internal/snapshot"
+)
+
+// Source opens dumps of one Redis.
+type Source interface {
+	// Open makes Redis produce a dump and returns it, ready to be read. It may take as
+	// long as a save takes.
+	Open(ctx context.Context) (*Dump, error)
+}
+
+// Dump is an RDB stream and what is known about it.
+type Dump struct {
+	Body     io.ReadCloser
+	Size     int64 // bytes, -1 if not known yet
+	Via      string
+	Reason   string // why this way was taken
+	Atomic   bool   // false where keys were read one after another
+	Trailing bool   // the connection stays open after the dump's last byte
+	At       time.Time
+	Before   lineage.Facts
+	Warnings []string
+	// After is asked once the dump was read: the facts then, and what to warn of that
+	// showed only on the way.
+	After func(ctx context.Context) (lineage.Facts, []string)
+}
+
+// Progress is told how far a backup is. Update may be called from several goroutines.
+type Progress interface {
+	// Begin names what is being done; total is in bytes, -1 if unknown.
+	Begin(what string, total int64)
+	// Update gives the bytes of the dump, the keys and the jobs seen so far.
+	Update(bytes, keys, jobs int64)
+}
+
+type quiet struct{}
+
+func (quiet) Begin(string, int64)        {}
+func (quiet) Update(int64, int64, int64) {}
+
+// Options say what to save where. Catalog, Source, Schema, Now and Random are needed.
+type Options struct {
+	Catalog     *snapshot.Catalog
+	Source      Source
+	Schema      job.Schema
+	Now         func() time.Time
+	Random      io.Reader
+	ToolVersion string
+	TempDir     string   // for the index's sort; "" is the system's
+	Fast        bool     // compress for speed rather than size
+	Progress    Progress // may be nil
+}
+
+// Save takes one snapshot and returns its manifest. On any error nothing is committed
+// and what was stored so far is removed.
+func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
+	if o.Progress == nil {
+		o.Progress = quiet{}
+	}
+	draft, err := o.Catalog.Begin(ctx, o.Now(), o.Random)
+	if err != nil {
+		return nil, err
+	}
+	defer draft.Abort()
+	o.Progress.Begin("redis writes its dump", -1)
+	dump, err := o.Source.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &saver{o: o, draft: draft, dump: dump}
+	m, err := s.run(ctx)
+	if closeErr := dump.Body.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("close the dump: %w", closeErr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.FinishedAt = o.Now().UTC()
+	if err := draft.Commit(ctx, m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// saver is one run of the pipeline.
+type saver struct {
+	o       Options
+	draft   *snapshot.Draft
+	dump    *Dump
+	builder *index.Builder
+	keys    *index.KeysWriter
+	jobs    atomic.Int64
+	stored  []snapshot.Stored
+}
+
+func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
+	s.o.Progress.Begin("reading the dump", s.dump.Size)
+	keysObject, err := s.draft.Create(ctx, snapshot.KeysName)
+	if err != nil {
+		return nil, err
+	}
+	defer keysObject.Abort()
+	s.keys = index.NewKeysWriter(keysObject)
+	s.builder = index.NewBuilder(s.o.Schema, index.Options{TempDir: s.o.TempDir, Keys: s.keyRow})
+	defer func() { _ = s.builder.Close() }()
+
+	summary, err := s.walk(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after := lineage.Facts{}
+	if s.dump.After != nil {
+		var late []string
+		after, late = s.dump.After(ctx)
+		s.dump.Warnings = append(s.dump.Warnings, late...)
+	}
+	if err := s.keys.Close(); err != nil {
+		return nil, err
+	}
+	if err := s.commit(ctx, keysObject); err != nil {
+		return nil, err
+	}
+	if err := s.writeJobs(ctx); err != nil {
+		return nil, err
+	}
+	return s.manifest(summary, after)
+}
+
+func (s *saver) keyRow(k *index.KeyRow) error {
+	if k.Role == string(job.HashPart) {
+		s.jobs.Add(1)
+	}
+	return s.keys.Write(k)
+}
+
+func (s *saver) commit(ctx context.Context, w *snapshot.ObjectWriter) error {
+	entry, err := w.Commit(ctx)
+	if err == nil {
+		s.stored = append(s.stored, entry)
+	}
+	return err
+}
+
+// walk reads the dump once. One goroutine walks and checks, one indexes, and the frame
+// writer's workers compress; each chunk is shared by the last two and given back when
+// both are done with it.
+func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
+	object, err := s.draft.Create(ctx, snapshot.DumpName)
+	if err != nil {
+		return nil, err
+	}
+	defer object.Abort()
+	frames, err := seekable.NewWriter(object, seekable.Options{Fast: s.o.Fast})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	chunks := make(chan *shared, 2)
+	indexed := make(chan error, 1)
+	go func() {
+		err := s.index(chunks)
+		if err != nil {
+			cancel(err)
+		}
+		for c := range chunks {
+			c.release()
+		}
+		indexed <- err
+	}()
+	walker := rdb.NewWalker(s.dump.Body, rdb.Options{Size: max(s.dump.Size, 0), Trailing: s.dump.Trailing})
+	err = feed(ctx, walker, frames, chunks)
+	close(chunks)
+	indexErr := <-indexed
+	closeErr := frames.Close()
+	if err := errors.Join(indexErr, err, closeErr); err != nil {
+		return nil, first(context.Cause(ctx), indexErr, err, closeErr)
+	}
+	sum := walker.Summary()
+	return &sum, s.commit(ctx, object)
+}
+
+// first returns the error that began it all; the others are its echo.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shared is a chunk with two readers.
+type shared struct {
+	*rdb.Chunk
+	readers atomic.Int32
+}
+
+func (c *shared) release() {
+	if c.readers.Add(-1) == 0 {
+		c.Release()
+	}
+}
+
+// feed drives the walker to the proven end of the dump.
+func feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, chunks chan<- *shared) error {
+	for {
+		chunk, err := w.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the dump: %w", err)
+		}
+		c := &shared{Chunk: chunk}
+		c.readers.Store(2)
+		if err := frames.WriteFrame(c.Data, c.release); err != nil {
+			return fmt.Errorf("store the dump: %w", err)
+		}
+		select {
+		case chunks <- c:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *saver) index(chunks <-chan *shared) error {
+	var keys int64
+	for c := range chunks {
+		for i := range c.Records {
+			if err := s.builder.Add(&c.Records[i], c.Index); err != nil {
+				c.release()
+				return fmt.Errorf("index the dump: %w", err)
+			}
+		}
+		keys += int64(len(c.Records))
+		end := c.Offset + int64(len(c.Data))
+		c.release()
+		s.o.Progress.Update(end, keys, s.jobs.Load())
+	}
+	return nil
+}
+
+func (s *saver) writeJobs(ctx context.Context) error {
+	s.o.Progress.Begin("sorting the jobs", -1)
+	object, err := s.draft.Create(ctx, snapshot.JobsName)
+	if err != nil {
+		return err
+	}
+	defer object.Abort()
+	w := index.NewJobsWriter(object)
+	for row, err := range s.builder.Jobs() {
+		if err != nil {
+			return err
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return s.commit(ctx, object)
+}
+
+func (s *saver) manifest(sum *rdb.Summary, after lineage.Facts) (*snapshot.Manifest, error) {
+	c := s.builder.Counts()
+	if c.Keys != sum.Keys {
+		return nil, fmt.Errorf("the walker saw %d keys, the index %d: this is a fault in rqvault, please report it", sum.Keys, c.Keys)
+	}
+	m := &snapshot.Manifest{
+		CreatedAt: createdAt(s.dump, sum), ToolVersion: s.o.ToolVersion,
+		Via: s.dump.Via, ViaReason: s.dump.Reason, Atomic: s.dump.Atomic,
+		Dump: snapshot.Dump{Format: sum.Format.String(), Checksum: sum.Checksum.String(), Size: sum.Size, Keys: sum.Keys, Aux: sum.Aux},
+		Counts: snapshot.Counts{Keys: c.Keys, Jobs: c.Jobs, Rows: c.Rows, ByKind: c.Kinds, ByDB: map[string]int64{},
+			Status: c.Status, Queues: c.Queues, Unknown: c.Unknown},
+		Objects:  s.stored,
+		Lineage:  snapshot.Lineage{Before: s.dump.Before, After: after},
+		Warnings: append([]string{}, s.dump.Warnings...),
+	}
+	for db, n := range c.DBs {
+		m.Counts.ByDB[fmt.Sprint(db)] = n
+	}
+	if sum.Checksum == rdb.Absent {
+		m.Warnings = append(m.Warnings, "the dump carries no checksum (rdbchecksum is off on the server): damage on its way from Redis to rqvault would go unseen")
+	}
+	if c.Oversized > 0 {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("%d ids longer than any job's were left out of the index", c.Oversized))
+	}
+	return m, nil
+}

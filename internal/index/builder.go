@@ -1,0 +1,375 @@
+// Package index turns one pass over a keyspace into two tables: a row per key, in the
+// order seen, and a row per job, sorted by database and id, with every place the id
+// stands in. The same builder reads a dump and a live server, so both sides of a
+// comparison went through the same code.
+//
+// What belongs to one job lies scattered over a dump: its hash here, its place in a
+// list there. Each find is a fragment, filed under (database, id) in an external sort;
+// merging the fragments gives the rows. Memory does not grow with the number of keys.
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"rqvault/internal/extsort"
+	"rqvault/internal/job"
+	"rqvault/internal/keyspace"
+	"rqvault/internal/rdb"
+)
+
+// Bounds on one row, so that a hostile dump cannot make one of unlimited size.
+const (
+	maxID     = 4096 // bytes of a job id
+	maxPlaces = 1024 // places kept of one id
+	headBytes = 1024 // bytes of a payload kept for naming its function
+)
+
+// Options tune a Builder.
+type Options struct {
+	TempDir string              // where the sort spills; "" is the system's
+	Memory  int                 // bytes the sort holds; 0 means 48 MiB
+	Keys    func(*KeyRow) error // called for each key, in order; the row is valid during the call; may be nil
+}
+
+// Builder takes records and gives rows. It is used by one goroutine.
+type Builder struct {
+	schema    job.Schema
+	o         Options
+	sorter    *extsort.Sorter
+	counts    Counts
+	queues    map[string]bool   // registered lists, by database and name
+	ambiguous map[string][]byte // names of lists with two readings, by database, kind and queue
+	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
+	similar   []uint64          // hashes of job ids that look like "job:execution"
+	cur       current
+	key, frag []byte
+}
+
+// current is the key being read, across its parts.
+type current struct {
+	key     job.Key
+	kind    keyspace.Kind
+	digest  xxhash.Digest
+	row     job.Row
+	head    []byte // first bytes of the payload
+	pos     int64
+	offset  int64
+	length  int64
+	frame   int
+	pending bool
+}
+
+// Counts is what was seen.
+type Counts struct {
+	Keys, Jobs, Rows, Unknown int64
+	Oversized                 int64 // ids too long to be a job's
+	Kinds                     map[string]int64
+	DBs                       map[int]int64
+	Status                    map[string]int64
+	Queues                    map[string]map[string]int64
+}
+
+// NewBuilder returns a Builder. Close it.
+func NewBuilder(schema job.Schema, o Options) *Builder {
+	if o.Memory == 0 {
+		o.Memory = 48 << 20
+	}
+	return &Builder{
+		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),
+		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
+		counts: Counts{Kinds: map[string]int64{}, DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
+	}
+}
+
+// Add takes the next record, or the next part of one, found in that frame of the dump.
+func (b *Builder) Add(rec *keyspace.Record, frame int) error {
+	c := &b.cur
+	if rec.Part.Starts() {
+		b.start(rec, frame)
+	} else if !c.pending {
+		return errors.New("index: a part without its beginning")
+	}
+	_, _ = c.digest.Write(rec.Raw)
+	c.length += int64(len(rec.Raw))
+	if c.key.Role != job.Foreign && !rec.Opaque {
+		if err := b.read(rec); err != nil {
+			return err
+		}
+	}
+	c.pending = !rec.Part.Ends()
+	if c.pending {
+		return nil
+	}
+	return b.finish(rec)
+}
+
+func (b *Builder) start(rec *keyspace.Record, frame int) {
+	c := &b.cur
+	c.key, c.kind = b.schema.Classify(rec.Key, rec.Kind), rec.Kind
+	if c.key.Role == job.List && c.key.Place != job.InQueue {
+		b.ambiguous[ambiguity(rec.DB, c.key.Place, string(c.key.Queue))] = slices.Clone(rec.Key)
+	}
+	c.digest.Reset()
+	_, _ = c.digest.Write([]byte{rec.Type})
+	c.pos, c.length, c.offset, c.frame = 0, 0, rec.Offset, frame
+	if c.key.Role == job.Hash {
+		c.row = job.Row{ExpireAt: rec.ExpireAt, Parents: c.row.Parents[:0]}
+		c.head = c.head[:0]
+	}
+}
+
+func ambiguity(db int, kind job.PlaceKind, queue string) string {
+	return fmt.Sprintf("%d/%s/%s", db, kind, queue)
+}
+
+func inDB(db int, name string) string { return fmt.Sprintf("%d/%s", db, name) }
+
+// read looks at the elements of one record or part.
+func (b *Builder) read(rec *keyspace.Record) error {
+	switch b.cur.key.Role {
+	case job.Hash:
+		return b.readHash(rec)
+	case job.List, job.Registry, job.Members:
+		return rdb.Elements(rec, func(e rdb.Element) error { return b.addPlace(rec, e) })
+	case job.QueueList:
+		return rdb.Elements(rec, func(e rdb.Element) error {
+			b.queues[inDB(rec.DB, string(e.Member))] = true
+			return nil
+		})
+	case job.Owned:
+		if b.cur.key.Part == job.ResultsPart && rec.Part == keyspace.Whole {
+			return b.readResult(rec)
+		}
+	}
+	return nil
+}
+
+func (b *Builder) readHash(rec *keyspace.Record) error {
+	c, payload := &b.cur, b.schema.PayloadField()
+	return rdb.HashFields(rec, b.schema.Wants, func(field, value []byte) error {
+		if string(field) == payload {
+			c.head = append(c.head[:0], value[:min(len(value), headBytes)]...)
+		}
+		b.schema.Fill(&c.row, field, value)
+		return nil
+	})
+}
+
+func (b *Builder) readResult(rec *keyspace.Record) error {
+	tail, err := rdb.StreamTail(rec)
+	if err != nil || len(tail.Entries) == 0 {
+		return err
+	}
+	newest := tail.Entries[len(tail.Entries)-1]
+	var row job.Row
+	for _, f := range newest.Fields {
+		b.schema.FillResult(&row, int64(newest.ID.Ms), f.Field, f.Value)
+	}
+	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], &row))
+}
+
+func (b *Builder) addPlace(rec *keyspace.Record, e rdb.Element) error {
+	c := &b.cur
+	p := job.Place{Kind: c.key.Place, Queue: string(c.key.Queue), Score: e.Score, Position: c.pos}
+	if !p.Kind.Ordered() {
+		p.Position = 0
+	}
+	c.pos++
+	id, alt := b.schema.JobOf(p.Kind, e.Member)
+	if len(id) > maxID {
+		b.counts.Oversized++
+		return nil
+	}
+	if alt != nil {
+		p.Member = string(e.Member)
+		full := inDB(rec.DB, p.Member)
+		b.wip[full] = b.wip[full]
+		if err := b.file(rec.DB, alt, job.AppendPlace(b.frag[:0], p, true)); err != nil {
+			return err
+		}
+	}
+	return b.file(rec.DB, id, job.AppendPlace(b.frag[:0], p, false))
+}
+
+// file adds one fragment of a job to the sort.
+func (b *Builder) file(db int, id, fragment []byte) error {
+	b.key = append(binary.BigEndian.AppendUint32(b.key[:0], uint32(db)), id...)
+	b.frag = fragment
+	return b.sorter.Add(b.key, fragment)
+}
+
+// finish is reached when a key's value has been seen to its end.
+func (b *Builder) finish(rec *keyspace.Record) error {
+	c := &b.cur
+	digest := int64(c.digest.Sum64())
+	b.counts.Keys++
+	b.counts.Kinds[rec.Kind.String()]++
+	b.counts.DBs[rec.DB]++
+	if c.key.Role == job.Unknown {
+		b.counts.Unknown++
+	}
+	if err := b.finishJob(rec, digest); err != nil {
+		return err
+	}
+	if b.o.Keys == nil {
+		return nil
+	}
+	return b.o.Keys(&KeyRow{DB: int32(rec.DB), Key: string(rec.Key), Kind: rec.Kind.String(), Type: int32(rec.Type),
+		Role: roleName(c.key), ExpireAt: rec.ExpireAt, Offset: c.offset, Length: c.length, Frame: int32(c.frame), Digest: digest})
+}
+
+func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
+	c := &b.cur
+	if c.key.Role != job.Hash && c.key.Role != job.Owned {
+		return nil
+	}
+	if len(c.key.ID) > maxID {
+		b.counts.Oversized++
+		return nil
+	}
+	part := job.Part{Name: c.key.Part, Type: int32(rec.Type), ExpireAt: rec.ExpireAt, Offset: c.offset,
+		Length: c.length, Frame: int32(c.frame), Digest: digest}
+	if err := b.file(rec.DB, c.key.ID, job.AppendPart(b.frag[:0], part)); err != nil || c.key.Role != job.Hash {
+		return err
+	}
+	if c.row.Func == "" && len(c.head) > 0 {
+		b.schema.FillFunc(&c.row, c.head)
+	}
+	if _, alt := b.schema.JobOf(job.InWip, c.key.ID); alt != nil {
+		b.similar = append(b.similar, xxhash.Sum64String(inDB(rec.DB, string(c.key.ID))))
+	}
+	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
+}
+
+// roleName is what keys.parquet says of a key.
+func roleName(k job.Key) string {
+	switch k.Role {
+	case job.Hash, job.Owned:
+		return string(k.Part)
+	case job.List, job.Registry, job.Members:
+		return string(k.Place)
+	case job.QueueList:
+		return "queues"
+	case job.GroupList:
+		return "groups"
+	case job.Plain:
+		return "plain"
+	case job.Volatile:
+		return "volatile"
+	case job.Unknown:
+		return "unknown"
+	}
+	return ""
+}
+
+// Jobs yields the rows, sorted, and counts them. Call it once, after the last Add. An
+// error is the last element.
+func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
+	return func(yield func(*job.Row, error) bool) {
+		if b.cur.pending {
+			yield(nil, errors.New("index: the last value has no end"))
+			return
+		}
+		b.settleWip()
+		var row *job.Row
+		var key []byte
+		for p, err := range b.sorter.All() {
+			if err == nil && (row == nil || string(p.Key) != string(key)) {
+				if row != nil && !b.emit(row, yield) {
+					return
+				}
+				key = append(key[:0], p.Key...)
+				row = &job.Row{DB: int32(binary.BigEndian.Uint32(p.Key)), ID: string(p.Key[4:])}
+			}
+			if err == nil {
+				err = row.Merge(p.Value, func(pl *job.Place, alt bool) bool { return b.keep(row, pl, alt) })
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+		if row != nil {
+			b.emit(row, yield)
+		}
+	}
+}
+
+func (b *Builder) settleWip() {
+	slices.Sort(b.similar)
+	for member := range b.wip {
+		_, b.wip[member] = slices.BinarySearch(b.similar, xxhash.Sum64String(member))
+	}
+}
+
+// keep decides whether a place belongs to the row it was filed under, and settles
+// lists whose name has two readings.
+func (b *Builder) keep(row *job.Row, p *job.Place, alt bool) bool {
+	if p.Member != "" {
+		whole := b.wip[inDB(int(row.DB), p.Member)]
+		if whole == alt {
+			return false
+		}
+		if whole {
+			p.Member = ""
+		}
+	}
+	if p.Kind == job.InIntermediate || p.Kind == job.InCompact {
+		name := b.ambiguous[ambiguity(int(row.DB), p.Kind, p.Queue)]
+		k := b.schema.Settle(name, job.Key{Role: job.List, Place: p.Kind, Queue: []byte(p.Queue)},
+			func(list string) bool { return b.queues[inDB(int(row.DB), list)] })
+		p.Kind, p.Queue = k.Place, string(k.Queue)
+	}
+	if len(row.Places) >= maxPlaces {
+		row.Problem = fmt.Sprintf("stands in more than %d places", maxPlaces)
+		return false
+	}
+	return true
+}
+
+func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
+	if len(row.Places) == 0 && len(row.Parts) == 0 {
+		return true // only fragments that belong to another id
+	}
+	slices.SortFunc(row.Places, func(x, y job.Place) int {
+		if c := strings.Compare(string(x.Kind), string(y.Kind)); c != 0 {
+			return c
+		}
+		if c := strings.Compare(x.Queue, y.Queue); c != 0 {
+			return c
+		}
+		return int(x.Position - y.Position)
+	})
+	slices.SortFunc(row.Parts, func(x, y job.Part) int { return strings.Compare(string(x.Name), string(y.Name)) })
+	// A scan can meet a key twice; either sight of it will do.
+	row.Parts = slices.CompactFunc(row.Parts, func(x, y job.Part) bool { return x.Name == y.Name })
+	b.schema.Done(row)
+	b.counts.Rows++
+	if row.Exists {
+		b.counts.Jobs++
+		b.counts.Status[string(row.Status)]++
+		q := b.counts.Queues[row.Queue]
+		if q == nil {
+			q = map[string]int64{}
+			b.counts.Queues[row.Queue] = q
+		}
+		q[string(row.Status)]++
+	}
+	return yield(row, nil)
+}
+
+// Registered reports whether a list of that name is in the set of queues.
+func (b *Builder) Registered(db int, list string) bool { return b.queues[inDB(db, list)] }
+
+// Counts is what was seen; jobs are counted while Jobs runs.
+func (b *Builder) Counts() Counts { return b.counts }
+
+// Close frees the sort's files.
+func (b *Builder) Close() error { return b.sorter.Close() }

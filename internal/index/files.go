@@ -1,0 +1,203 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"rqvault/internal/job"
+)
+
+// Rows per row group: small enough that a group of jobs with long lists of places
+// stays in a few megabytes, large enough for columns to compress.
+const (
+	jobGroup = 20_000
+	keyGroup = 50_000
+	pageSize = 256 << 10
+)
+
+// KeyRow is one key of the dump, in the order of the dump. Key is text; a name that is
+// not UTF-8 is escaped there and stands as it is in Raw.
+type KeyRow struct {
+	DB       int32  `parquet:"db"`
+	Key      string `parquet:"key"`
+	Raw      []byte `parquet:"key_raw,optional"`
+	Kind     string `parquet:"kind,dict"` // what TYPE says
+	Type     int32  `parquet:"type"`      // RDB type byte
+	Role     string `parquet:"role,dict"` // what the key is to the queue library, empty if nothing
+	ExpireAt int64  `parquet:"expire_at"` // Unix ms, 0 none
+	Offset   int64  `parquet:"offset"`    // of the raw value in the dump
+	Length   int64  `parquet:"length"`
+	Frame    int32  `parquet:"frame"`  // frame of dump.rdb.zst in which the value begins
+	Digest   int64  `parquet:"digest"` // xxHash64 of type byte and raw value, its bits as int64
+}
+
+// Name returns the key's exact name.
+func (k *KeyRow) Name() []byte {
+	if len(k.Raw) > 0 {
+		return k.Raw
+	}
+	return []byte(k.Key)
+}
+
+// jobRow is a job.Row as it is stored: ids that are not UTF-8 get an escaped text and
+// their bytes beside it, so that every Parquet reader can open the file.
+type jobRow struct {
+	job.Row
+	RawID []byte `parquet:"job_id_raw,optional"`
+}
+
+func printable(s string) (text string, raw []byte) {
+	if utf8.ValidString(s) {
+		return s, nil
+	}
+	q := strconv.QuoteToASCII(s)
+	return q[1 : len(q)-1], []byte(s)
+}
+
+// JobsWriter writes jobs.parquet.
+type JobsWriter struct {
+	w *parquet.GenericWriter[jobRow]
+}
+
+// NewJobsWriter starts a jobs.parquet on w.
+func NewJobsWriter(w io.Writer) *JobsWriter {
+	return &JobsWriter{parquet.NewGenericWriter[jobRow](w, parquet.Compression(&zstd.Codec{}),
+		parquet.MaxRowsPerRowGroup(jobGroup), parquet.PageBufferSize(pageSize), parquet.CreatedBy("rqvault", "1", ""))}
+}
+
+// Write appends one row. Rows must come in the order of job.Compare.
+func (w *JobsWriter) Write(r *job.Row) error {
+	row := jobRow{Row: *r}
+	row.ID, row.RawID = printable(r.ID)
+	_, err := w.w.Write([]jobRow{row})
+	return wrapFile(err, "write")
+}
+
+// Close writes the footer.
+func (w *JobsWriter) Close() error { return wrapFile(w.w.Close(), "close") }
+
+// KeysWriter writes keys.parquet.
+type KeysWriter struct {
+	w   *parquet.GenericWriter[KeyRow]
+	buf []KeyRow
+}
+
+// NewKeysWriter starts a keys.parquet on w.
+func NewKeysWriter(w io.Writer) *KeysWriter {
+	return &KeysWriter{w: parquet.NewGenericWriter[KeyRow](w, parquet.Compression(&zstd.Codec{}),
+		parquet.MaxRowsPerRowGroup(keyGroup), parquet.PageBufferSize(pageSize), parquet.CreatedBy("rqvault", "1", ""))}
+}
+
+// Write appends one row.
+func (w *KeysWriter) Write(r *KeyRow) error {
+	row := *r
+	row.Key, row.Raw = printable(r.Key)
+	w.buf = append(w.buf, row)
+	if len(w.buf) < 256 {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *KeysWriter) flush() error {
+	_, err := w.w.Write(w.buf)
+	w.buf = w.buf[:0]
+	return wrapFile(err, "write")
+}
+
+// Close writes the rest and the footer.
+func (w *KeysWriter) Close() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return wrapFile(w.w.Close(), "close")
+}
+
+// ErrDamaged says that an index file cannot be what we wrote.
+var ErrDamaged = errors.New("damaged index")
+
+func wrapFile(err error, act string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s the index: %w", act, err)
+}
+
+// ReadJobs yields the rows of a jobs.parquet of that size, in order. An error is the
+// last element.
+func ReadJobs(r io.ReaderAt, size int64) iter.Seq2[*job.Row, error] {
+	return func(yield func(*job.Row, error) bool) {
+		for row, err := range readRows[jobRow](r, size) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			out := row.Row
+			if len(row.RawID) > 0 {
+				out.ID = string(row.RawID)
+			}
+			if !yield(&out, nil) {
+				return
+			}
+		}
+	}
+}
+
+// ReadKeys yields the rows of a keys.parquet of that size, in order of the dump.
+func ReadKeys(r io.ReaderAt, size int64) iter.Seq2[*KeyRow, error] {
+	return readRows[KeyRow](r, size)
+}
+
+func readRows[T any](r io.ReaderAt, size int64) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err := eachRow(r, size, func(row *T) bool { return yield(row, nil) }); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// eachRow guards the Parquet library: it panics on some damaged input, and damage must
+// be an error.
+func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
+	inside := false
+	defer func() {
+		if p := recover(); p != nil {
+			if inside {
+				panic(p) // the caller's own
+			}
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	f, err := parquet.OpenFile(r, size)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	rows := parquet.NewGenericReader[T](f)
+	defer func() { _ = rows.Close() }()
+	buf := make([]T, 256)
+	for {
+		clear(buf)
+		n, err := rows.Read(buf)
+		for i := range n {
+			inside = true
+			more := each(&buf[i])
+			inside = false
+			if !more {
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+}

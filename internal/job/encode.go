@@ -1,0 +1,172 @@
+package job
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// A row is built from fragments found all over a dump: the hash here, a place there.
+// Fragments travel through an external sort in this encoding: a tag byte, then fixed
+// fields as varints and strings as uvarint length and bytes. It never leaves one run
+// of the program, so it has no version.
+
+// Fragment tags.
+const (
+	tagHash byte = iota + 1
+	tagPlace
+	tagPart
+	tagResult
+)
+
+var errFragment = errors.New("job: damaged fragment")
+
+// AppendHash encodes what a job's hash said: everything but places and parts.
+func AppendHash(b []byte, r *Row) []byte {
+	b = append(b, tagHash, flags(r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed))
+	for _, n := range []int64{r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt, r.HeartbeatAt, r.ExpireAt,
+		r.Timeout, r.TTL, r.ResultTTL, r.RetriesLeft, r.RepeatsLeft} {
+		b = binary.AppendVarint(b, n)
+	}
+	for _, s := range []string{string(r.Status), r.Queue, r.Func, r.Group, r.Worker, r.Problem} {
+		b = appendString(b, s)
+	}
+	b = binary.AppendUvarint(b, uint64(len(r.Parents)))
+	for _, p := range r.Parents {
+		b = appendString(b, p)
+	}
+	return b
+}
+
+// AppendPlace encodes one place. alt says that the fragment is filed under the job its
+// member would stand for if no job of the whole name existed.
+func AppendPlace(b []byte, p Place, alt bool) []byte {
+	b = append(b, tagPlace, flags(alt))
+	b = binary.AppendVarint(b, p.Position)
+	b = binary.AppendUvarint(b, math.Float64bits(p.Score))
+	return appendString(appendString(appendString(b, string(p.Kind)), p.Queue), p.Member)
+}
+
+// AppendPart encodes one part.
+func AppendPart(b []byte, p Part) []byte {
+	b = append(b, tagPart)
+	for _, n := range []int64{int64(p.Type), p.ExpireAt, p.Offset, p.Length, int64(p.Frame), p.Digest} {
+		b = binary.AppendVarint(b, n)
+	}
+	return appendString(b, string(p.Name))
+}
+
+// AppendResult encodes what the newest result said.
+func AppendResult(b []byte, r *Row) []byte {
+	b = append(b, tagResult)
+	return binary.AppendVarint(binary.AppendVarint(b, r.ResultAt), int64(r.ResultType))
+}
+
+// Merge decodes one fragment into the row it belongs to. For a place it asks keep
+// first, with the place and its alt flag.
+func (r *Row) Merge(fragment []byte, keep func(p *Place, alt bool) bool) error {
+	if len(fragment) == 0 {
+		return errFragment
+	}
+	d := decoder{b: fragment[1:]}
+	switch fragment[0] {
+	case tagHash:
+		d.hash(r)
+	case tagPlace:
+		alt := d.flags()&1 != 0
+		p := Place{Position: d.varint(), Score: math.Float64frombits(d.uvarint()),
+			Kind: PlaceKind(d.string()), Queue: d.string(), Member: d.string()}
+		if d.err == nil && keep(&p, alt) {
+			r.Places = append(r.Places, p)
+		}
+	case tagPart:
+		r.Parts = append(r.Parts, Part{Type: int32(d.varint()), ExpireAt: d.varint(), Offset: d.varint(), Length: d.varint(),
+			Frame: int32(d.varint()), Digest: d.varint(), Name: PartName(d.string())})
+	case tagResult:
+		r.ResultAt, r.ResultType = d.varint(), int32(d.varint())
+	default:
+		return errFragment
+	}
+	if d.err != nil || len(d.b) > 0 {
+		return fmt.Errorf("%w of kind %d", errFragment, fragment[0])
+	}
+	return nil
+}
+
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) hash(r *Row) {
+	f := d.flags()
+	r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	for _, n := range []*int64{&r.CreatedAt, &r.EnqueuedAt, &r.StartedAt, &r.EndedAt, &r.HeartbeatAt, &r.ExpireAt,
+		&r.Timeout, &r.TTL, &r.ResultTTL, &r.RetriesLeft, &r.RepeatsLeft} {
+		*n = d.varint()
+	}
+	r.Status = Status(d.string())
+	for _, s := range []*string{&r.Queue, &r.Func, &r.Group, &r.Worker, &r.Problem} {
+		*s = d.string()
+	}
+	n := d.uvarint()
+	for range min(n, uint64(len(d.b))) {
+		r.Parents = append(r.Parents, d.string())
+	}
+}
+
+func (d *decoder) flags() byte {
+	if len(d.b) == 0 {
+		d.err = errFragment
+		return 0
+	}
+	f := d.b[0]
+	d.b = d.b[1:]
+	return f
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	return d.advance(v, n)
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	d.advance(0, n)
+	return v
+}
+
+func (d *decoder) advance(v int64, n int) int64 {
+	if n <= 0 {
+		d.err, d.b = errFragment, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) string() string {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.err, d.b = errFragment, nil
+		return ""
+	}
+	s := string(d.b[:n])
+	d.b = d.b[n:]
+	return s
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func flags(bits ...bool) byte {
+	var f byte
+	for i, on := range bits {
+		if on {
+			f |= 1 << i
+		}
+	}
+	return f
+}

@@ -1,0 +1,339 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rqvault/internal/job"
+	"rqvault/internal/keyspace"
+	"rqvault/verify"
+)
+
+// ledgerLife is how long the ledger remembers what a restore of one snapshot put back.
+// It only has to outlive the repeated runs after one incident.
+const ledgerLife = 7 * 24 * time.Hour
+
+// LedgerKey is the hash in which a restore of that snapshot signs what it put back. It
+// lives beside the data it speaks of, so a flush or an older dump takes both.
+func LedgerKey(snapshotID string) string { return "rqvault:ledger:" + snapshotID }
+
+// Batches of restore.lua: small enough that one script call each stays short and the
+// pipeline's memory bounded.
+const (
+	batchCalls = 256
+	batchBytes = 8 << 20
+)
+
+// Result is what became of one step.
+type Result string
+
+// The results. Restored: put back whole. Repaired: only its place was missing. Skipped:
+// nothing to do any more. Held: left for a person. Failed: Redis refused.
+const (
+	Restored Result = "restored"
+	Repaired Result = "repaired"
+	Skipped  Result = "skipped"
+	Held     Result = "held"
+	Failed   Result = "failed"
+)
+
+// Results lists them all.
+var Results = []Result{Restored, Repaired, Skipped, Held, Failed}
+
+// Outcome is the result of one step.
+type Outcome struct {
+	DB     int32         `json:"db"`
+	JobID  string        `json:"job_id"`
+	Key    string        `json:"key,omitempty"`
+	Queue  string        `json:"queue"`
+	Action verify.Action `json:"action"`
+	Result Result        `json:"result"`
+	Reason string        `json:"reason"`
+}
+
+// Options are what Apply works with. All are needed but Progress and Registered.
+type Options struct {
+	Redis      Redis
+	Values     Values
+	Schema     job.Schema
+	Format     keyspace.Format     // of the snapshot's dump
+	Rows       func() verify.Rows  // the snapshot's index, from its beginning
+	Registered map[string][]string // lists that the snapshot's queues were registered under, by database
+	Now        func() time.Time
+	Outcome    func(Outcome) // told once for each step
+	Progress   func(done, total int)
+}
+
+// Apply carries out a plan's steps. It can be stopped at any moment and run again with
+// the same or a newly made plan: the end is the same. An error means that it stopped in
+// the middle; refusals of single steps are outcomes.
+func Apply(ctx context.Context, p *Plan, o Options) error {
+	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{},
+		w: writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey(string(p.Snapshot)),
+			life: int64(ledgerLife / time.Second), now: o.Now().UnixMilli()}}
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		switch {
+		case s.Key != "":
+		case s.Action == verify.Hold:
+			a.outcome(s, Held, s.Reason)
+		default:
+			a.steps[verify.JobKey{DB: s.DB, ID: s.JobID}] = s
+		}
+	}
+	a.total = len(a.steps)
+	if a.total == 0 {
+		return nil
+	}
+	if err := a.registerQueues(ctx); err != nil {
+		return err
+	}
+	if err := a.writeJobs(ctx); err != nil {
+		return err
+	}
+	if err := a.release(ctx); err != nil {
+		return err
+	}
+	return a.enqueueReady(ctx)
+}
+
+type applier struct {
+	o           Options
+	w           writer
+	steps       map[verify.JobKey]*Step
+	total, done int
+	batch       []pending
+	batchBytes  int
+	deferred    []*job.Row
+	waiting     map[queueKey][]*Step // prepared, to be placed
+	ready       []*job.Row           // deferred jobs put back
+}
+
+type pending struct {
+	row  *job.Row
+	step *Step
+	call Call
+}
+
+func (a *applier) outcome(s *Step, r Result, reason string) {
+	a.o.Outcome(Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: reason})
+}
+
+func (a *applier) progress() {
+	a.done++
+	if a.o.Progress != nil {
+		a.o.Progress(a.done, a.total)
+	}
+}
+
+// registerQueues puts back the queues' names, where any of their jobs come back.
+func (a *applier) registerQueues(ctx context.Context) error {
+	wanted := map[int32]bool{}
+	for k := range a.steps {
+		wanted[k.DB] = true
+	}
+	for db := range wanted {
+		names := a.o.Registered[fmt.Sprint(db)]
+		if len(names) == 0 {
+			continue
+		}
+		key := a.o.Schema.QueuesKey()
+		c := &call{keys: []string{a.w.ledger, key}}
+		for i := 0; i < len(names); i += membersPerStep {
+			args := []any{"SADD", key}
+			for _, n := range names[i:min(len(names), i+membersPerStep)] {
+				args = append(args, n)
+			}
+			c.step(nil, args...)
+		}
+		head := []any{"queues", a.w.life, statePlaced, string(verify.GuardSame), "", 0, "steps", 0}
+		replies, err := a.o.Redis.Run(ctx, int(db), restoreScript, []Call{{Keys: c.keys, Args: append(head, c.args...)}})
+		if err != nil {
+			return fmt.Errorf("register the queues: %w", err)
+		}
+		if err, ok := replies[0].(error); ok {
+			return fmt.Errorf("register the queues: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeJobs puts back everything but places in queues: first all jobs that wait for
+// nobody, then deferred ones, parents before children, since a parent that is missing
+// counts as ended.
+func (a *applier) writeJobs(ctx context.Context) error {
+	for row, err := range a.o.Rows() {
+		if err != nil {
+			return err
+		}
+		s := a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]
+		if s == nil {
+			continue
+		}
+		if row.Status == job.Deferred {
+			a.deferred = append(a.deferred, row)
+			continue
+		}
+		if err := a.add(ctx, row, s); err != nil {
+			return err
+		}
+	}
+	if err := a.flush(ctx); err != nil {
+		return err
+	}
+	for _, row := range parentsFirst(a.deferred) {
+		if err := a.add(ctx, row, a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]); err != nil {
+			return err
+		}
+	}
+	return a.flush(ctx)
+}
+
+func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
+	if len(a.batch) > 0 && a.batch[0].row.DB != row.DB {
+		if err := a.flush(ctx); err != nil {
+			return err
+		}
+	}
+	c, err := a.w.job(ctx, row, s)
+	if err != nil {
+		return err
+	}
+	a.batch = append(a.batch, pending{row, s, c})
+	for _, arg := range c.Args {
+		switch v := arg.(type) {
+		case []byte:
+			a.batchBytes += len(v)
+		case string:
+			a.batchBytes += len(v)
+		}
+	}
+	if len(a.batch) < batchCalls && a.batchBytes < batchBytes {
+		return nil
+	}
+	return a.flush(ctx)
+}
+
+// flush runs the batch. Where RESTORE is refused, the jobs concerned and all later ones
+// are written field by field.
+func (a *applier) flush(ctx context.Context) error {
+	batch := a.batch
+	a.batch, a.batchBytes = nil, 0
+	if len(batch) == 0 {
+		return nil
+	}
+	refused, err := a.run(ctx, batch)
+	if err != nil || len(refused) == 0 {
+		return err
+	}
+	a.w.fields = true
+	for i := range refused {
+		if refused[i].call, err = a.w.job(ctx, refused[i].row, refused[i].step); err != nil {
+			return err
+		}
+	}
+	again, err := a.run(ctx, refused)
+	for _, p := range again {
+		a.outcome(p.step, Failed, "Redis refuses RESTORE, and the job cannot be written otherwise")
+		a.progress()
+	}
+	return err
+}
+
+func (a *applier) run(ctx context.Context, batch []pending) (refused []pending, err error) {
+	calls := make([]Call, len(batch))
+	for i := range batch {
+		calls[i] = batch[i].call
+	}
+	replies, err := a.o.Redis.Run(ctx, int(batch[0].row.DB), restoreScript, calls)
+	if err != nil {
+		return nil, fmt.Errorf("write jobs: %w", err)
+	}
+	for i, reply := range replies {
+		if a.reply(batch[i], reply) {
+			refused = append(refused, batch[i])
+			continue
+		}
+		a.progress()
+	}
+	return refused, nil
+}
+
+// reply reads what restore.lua answered for one job. It reports whether RESTORE was
+// refused, so that the job has to be tried another way.
+func (a *applier) reply(p pending, reply any) (refused bool) {
+	word, detail, err := words(reply)
+	if err != nil {
+		a.outcome(p.step, Failed, err.Error())
+		return false
+	}
+	switch word {
+	case "done":
+		a.prepared(p)
+	case "ledger":
+		if detail == stateHeld && p.step.held() {
+			a.prepared(p)
+		} else {
+			a.outcome(p.step, Skipped, "an earlier run put it back already")
+		}
+	case "present":
+		a.outcome(p.step, Skipped, "live has it now: live wins")
+	case "stub":
+		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
+	case "changed":
+		a.outcome(p.step, Skipped, "it has changed in live since the plan was made: live wins")
+	case "expired":
+		a.outcome(p.step, Skipped, "its own expiry has passed")
+	case "refused":
+		if a.w.fields {
+			a.outcome(p.step, Failed, "Redis refused it: "+detail)
+			return false
+		}
+		return true
+	default:
+		a.outcome(p.step, Failed, "Redis refused it: "+detail)
+	}
+	return false
+}
+
+// prepared notes a job whose data is in live.
+func (a *applier) prepared(p pending) {
+	if p.step.held() {
+		k := queueKey{p.step.DB, p.step.Queue}
+		a.waiting[k] = append(a.waiting[k], p.step)
+		return
+	}
+	if p.row.Status == job.Deferred && p.step.Action == verify.Restore {
+		a.ready = append(a.ready, p.row)
+	}
+	a.finished(p.step)
+}
+
+func (a *applier) finished(s *Step) {
+	if s.Action == verify.Place {
+		a.outcome(s, Repaired, "its place was put right")
+		return
+	}
+	a.outcome(s, Restored, "put back whole")
+}
+
+var errReply = errors.New("the script answered in a form rqvault does not know")
+
+// words reads a script's {word, detail}.
+func words(reply any) (word, detail string, err error) {
+	if err, ok := reply.(error); ok {
+		return "", "", err
+	}
+	list, ok := reply.([]any)
+	if !ok || len(list) != 2 {
+		return "", "", errReply
+	}
+	word, ok1 := list[0].(string)
+	detail, ok2 := list[1].(string)
+	if !ok1 || !ok2 {
+		return "", "", errReply
+	}
+	return word, detail, nil
+}

@@ -1,0 +1,185 @@
+package restore
+
+import (
+	"rqvault/internal/job"
+	"rqvault/verify"
+)
+
+// noPlace is the position of a queued job that the snapshot found in no list: a worker
+// had just taken it, so it goes to the very head.
+const noPlace = -1
+
+// headRank and listRank make positions of intermediate list and queue comparable: what
+// was popped but not prepared comes before what still waited.
+const (
+	headRank = 0
+	listRank = 1 << 40
+)
+
+// queueKey names a queue across databases.
+type queueKey struct {
+	db   int32
+	name string
+}
+
+// Survivors notes which ids of the snapshot's queues are still listed in live, so that
+// lost ones can be put back between them.
+type Survivors struct {
+	at map[queueKey]*bits
+}
+
+// bits is a set of small numbers.
+type bits struct{ words []uint64 }
+
+func (b *bits) add(n int64) {
+	for int64(len(b.words)) <= n/64 {
+		b.words = append(b.words, 0)
+	}
+	b.words[n/64] |= 1 << (n % 64)
+}
+
+// before returns the largest member below n.
+func (b *bits) before(n int64) (int64, bool) {
+	for n = min(n, int64(len(b.words))*64) - 1; n >= 0; n-- {
+		if n%64 == 63 && b.words[n/64] == 0 {
+			n -= 63
+			continue
+		}
+		if b.words[n/64]&(1<<(n%64)) != 0 {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// NewSurvivors returns an empty set.
+func NewSurvivors() *Survivors { return &Survivors{at: map[queueKey]*bits{}} }
+
+// Note records that the id at that position of the snapshot's queue is listed in live.
+func (s *Survivors) Note(db int32, queue string, position int64) {
+	k := queueKey{db, queue}
+	if s.at[k] == nil {
+		s.at[k] = &bits{}
+	}
+	s.at[k].add(position)
+}
+
+// Planner gathers findings and makes a plan's steps of them.
+type Planner struct {
+	sel        Selection
+	steps      []Step
+	survivors  *Survivors
+	unfinished map[verify.JobKey]bool // jobs to act on that have not ended, selected or not
+	counts     map[verify.Verdict]int
+}
+
+// NewPlanner returns a Planner for the findings that sel has.
+func NewPlanner(sel Selection) *Planner {
+	return &Planner{sel: sel, survivors: NewSurvivors(), unfinished: map[verify.JobKey]bool{}, counts: map[verify.Verdict]int{}}
+}
+
+// Survivors is to be told of ids still in their queue, as verify.Context.Survivor.
+func (p *Planner) Survivors() *Survivors { return p.survivors }
+
+// Add takes the next finding.
+func (p *Planner) Add(f *verify.Finding) {
+	p.counts[f.Verdict]++
+	if f.Action == verify.None {
+		return
+	}
+	if !f.Status.Ended() {
+		p.unfinished[f.Key()] = true
+	}
+	if p.sel.Has(f) {
+		p.steps = append(p.steps, Step{DB: f.DB, JobID: f.JobID, Queue: f.Queue, Status: f.Status, Verdict: f.Verdict,
+			Action: f.Action, Guard: f.Guard, Reason: f.Reason, InPlace: f.InPlace, position: noPlace})
+	}
+}
+
+// Counts is how many findings had each verdict, selected or not.
+func (p *Planner) Counts() map[verify.Verdict]int { return p.counts }
+
+// Steps finds each job's place among those that survived, by reading the snapshot's
+// index twice, and returns the steps in the order for people.
+func (p *Planner) Steps(rows func() verify.Rows) ([]Step, error) {
+	byJob := map[verify.JobKey]*Step{}
+	for i := range p.steps {
+		byJob[verify.JobKey{DB: p.steps[i].DB, ID: p.steps[i].JobID}] = &p.steps[i]
+	}
+	if len(byJob) > 0 {
+		if err := p.arrange(byJob, rows); err != nil {
+			return nil, err
+		}
+	}
+	Sort(p.steps)
+	return p.steps, nil
+}
+
+func (p *Planner) arrange(byJob map[verify.JobKey]*Step, rows func() verify.Rows) error {
+	for row, err := range rows() {
+		if err != nil {
+			return err
+		}
+		s := byJob[verify.JobKey{DB: row.DB, ID: row.ID}]
+		if s == nil {
+			continue
+		}
+		s.rank(row)
+		for _, parent := range row.Parents {
+			if p.unfinished[verify.JobKey{DB: row.DB, ID: parent}] {
+				s.WaitsFor = append(s.WaitsFor, parent)
+			}
+		}
+	}
+	pivots := map[queueKey]map[int64][]*Step{}
+	for _, s := range byJob {
+		k := queueKey{s.DB, s.Queue}
+		if s.position < 0 || p.survivors.at[k] == nil {
+			continue
+		}
+		if at, ok := p.survivors.at[k].before(s.position); ok {
+			if pivots[k] == nil {
+				pivots[k] = map[int64][]*Step{}
+			}
+			pivots[k][at] = append(pivots[k][at], s)
+		}
+	}
+	return namePivots(pivots, rows)
+}
+
+func (s *Step) rank(row *job.Row) {
+	s.Order, s.position = headRank, noPlace
+	for _, kind := range []job.PlaceKind{job.InQueue, job.InCompact, job.InIntermediate} {
+		p := row.Place(kind)
+		if p == nil {
+			continue
+		}
+		if kind == job.InQueue {
+			s.Order, s.position = listRank+p.Position, p.Position
+		} else {
+			s.Order = headRank + 1 + p.Position
+		}
+		return
+	}
+}
+
+func namePivots(pivots map[queueKey]map[int64][]*Step, rows func() verify.Rows) error {
+	if len(pivots) == 0 {
+		return nil
+	}
+	for row, err := range rows() {
+		if err != nil {
+			return err
+		}
+		for i := range row.Places {
+			p := &row.Places[i]
+			if p.Kind != job.InQueue {
+				continue
+			}
+			for _, s := range pivots[queueKey{row.DB, p.Queue}][p.Position] {
+				s.After = row.ID
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+-- Puts one job back, all but its place in a queue. See restore/write.go for the arguments.
+--
+-- KEYS: ledger, the job's hash (or the key to restore), every other key the steps touch
+-- ARGV: ledger field, ledger's life in seconds, state to sign with,
+--       guard ('absent' or 'same'), the field that makes a hash a job ('' for a plain key),
+--       n, n times (field, value): the version a 'same' guard demands,
+--       how the value comes, and its expiry in ms (0: none):
+--         'restore': the payload; 'fields': n, n times (field, value);
+--         'keep': it is there already; 'steps': the steps make it
+--       then the steps: argument count, command, arguments …
+-- Replies {word, detail}: done; ledger; present, stub, changed, expired (nothing was done);
+--   refused (RESTORE is not possible here, nothing was done); failed (stopped between).
+local ledger, key = KEYS[1], KEYS[2]
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+local entry, life, state, guard, payload = take(), take(), take(), take(), take()
+
+local prior = redis.call('HGET', ledger, entry)
+if prior then
+  return {'ledger', prior}
+end
+
+local demanded = tonumber(take())
+local exists = redis.call('EXISTS', key) == 1
+if guard == 'absent' then
+  at = at + 2 * demanded
+  if exists then
+    if payload ~= '' then
+      local has = redis.pcall('HEXISTS', key, payload)
+      if has == 0 then
+        return {'stub', ''}
+      end
+    end
+    return {'present', ''}
+  end
+else
+  for _ = 1, demanded do
+    local field, want = take(), take()
+    local got = redis.call('HGET', key, field)
+    if (got or '') ~= want then
+      return {'changed', field}
+    end
+  end
+end
+
+local how, expiry = take(), take()
+if how == 'restore' then
+  local reply = redis.pcall('RESTORE', key, expiry, take(), 'ABSTTL')
+  if type(reply) == 'table' and reply.err then
+    if string.find(reply.err, 'BUSYKEY', 1, true) then
+      return {'present', ''}
+    end
+    return {'refused', reply.err}
+  end
+elseif how == 'fields' then
+  local left = tonumber(take())
+  while left > 0 do
+    local batch = {}
+    for _ = 1, math.min(left, 500) do
+      batch[#batch + 1] = take()
+      batch[#batch + 1] = take()
+      left = left - 1
+    end
+    redis.call('HSET', key, unpack(batch))
+  end
+  if expiry ~= '0' then
+    redis.call('PEXPIREAT', key, expiry)
+  end
+end
+
+-- A value whose time has passed is answered with OK and not created.
+if how ~= 'steps' and redis.call('EXISTS', key) == 0 then
+  return {'expired', ''}
+end
+
+local function listed(list, id)
+  local found = redis.pcall('LPOS', list, id)
+  if type(found) == 'number' then
+    return true
+  elseif not found then
+    return false
+  end
+  for _, have in ipairs(redis.call('LRANGE', list, 0, -1)) do -- before Redis 6.0.6
+    if have == id then
+      return true
+    end
+  end
+  return false
+end
+
+while at < #ARGV do
+  local n = tonumber(take())
+  local step = {}
+  for i = 1, n do
+    step[i] = take()
+  end
+  if step[1] == '!unlisted' then -- id, list …: stop if any of the lists has the id
+    for i = 3, n do
+      if listed(step[i], step[2]) then
+        return {'present', 'in a list'}
+      end
+    end
+  elseif step[1] == '!create' then -- key, n: the next n steps only if there is no such key
+    if redis.call('EXISTS', step[2]) == 1 then
+      for _ = 1, tonumber(step[3]) do
+        at = at + 1 + tonumber(ARGV[at + 1])
+      end
+    end
+  elseif step[1] == '!parent' then -- parent's hash, its set of children, id
+    local status = redis.call('HGET', step[2], 'status')
+    if status and status ~= 'finished' then
+      redis.call('SADD', step[3], step[4])
+    end
+  elseif step[1] == '!expire' then -- key, at: only where the key has no expiry yet
+    if redis.call('PTTL', step[2]) == -1 then
+      redis.call('PEXPIREAT', step[2], step[3])
+    end
+  else
+    local reply = redis.pcall(unpack(step))
+    if type(reply) == 'table' and reply.err then
+      if how == 'restore' and step[1] == 'RESTORE' then
+        redis.call('DEL', key) -- made by this very call: nobody has seen it
+        return {'refused', reply.err}
+      end
+      return {'failed', step[1] .. ': ' .. reply.err}
+    end
+  end
+end
+
+redis.call('HSET', ledger, entry, state)
+redis.call('EXPIRE', ledger, life)
+return {'done', ''}

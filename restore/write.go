@@ -1,0 +1,248 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"rqvault/internal/job"
+	"rqvault/internal/keyspace"
+	"rqvault/internal/rdb"
+	"rqvault/verify"
+)
+
+// Ledger states: held waits for its place in a queue, placed is done.
+const (
+	stateHeld   = "held"
+	statePlaced = "placed"
+)
+
+// membersPerStep bounds the arguments of one command in a script.
+const membersPerStep = 1000
+
+// writer turns a row of the snapshot into a call of restore.lua.
+type writer struct {
+	schema job.Schema
+	values Values
+	format keyspace.Format
+	ledger string
+	life   int64 // of the ledger, seconds
+	now    int64 // Unix ms
+	fields bool  // write values command by command, because RESTORE is refused here
+}
+
+// call gathers keys and arguments.
+type call struct {
+	keys []string
+	args []any
+}
+
+func (c *call) add(args ...any) { c.args = append(c.args, args...) }
+
+// step appends one command; keys are those it touches.
+func (c *call) step(keys []string, args ...any) {
+	c.keys = append(c.keys, keys...)
+	c.add(len(args))
+	c.add(args...)
+}
+
+func jobEntry(id string) string { return "job:" + id }
+
+// job builds the call for one job.
+func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
+	hash := row.Part(job.HashPart)
+	if hash == nil {
+		return Call{}, fmt.Errorf("job %q has no hash in the snapshot", row.ID)
+	}
+	rec, err := w.record(ctx, row, hash, keyspace.Hash)
+	if err != nil {
+		return Call{}, err
+	}
+	key := w.schema.PartKey(row.ID, job.HashPart)
+	c := &call{keys: []string{w.ledger, key}}
+	state := statePlaced
+	if s.held() {
+		state = stateHeld
+	}
+	c.add(jobEntry(row.ID), w.life, state, string(s.Guard), w.schema.PayloadField())
+	if err := w.version(c, rec, s); err != nil {
+		return Call{}, err
+	}
+	if s.Action == verify.Place {
+		c.add("keep", 0)
+	} else {
+		if err := w.value(c, rec, hash.ExpireAt); err != nil {
+			return Call{}, err
+		}
+		if err := w.parts(ctx, c, row); err != nil {
+			return Call{}, err
+		}
+	}
+	w.places(c, row, s)
+	return Call{Keys: c.keys, Args: c.args}, nil
+}
+
+// held reports whether the job's id has to go into a queue once all hashes are there.
+func (s *Step) held() bool { return s.Status == job.Queued && !s.InPlace }
+
+// record reads one part's raw value out of the dump.
+func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind keyspace.Kind) (*keyspace.Record, error) {
+	raw, err := w.values.Read(ctx, p.Offset, p.Length)
+	if err != nil {
+		return nil, fmt.Errorf("read the %s of job %q: %w", p.Name, row.ID, err)
+	}
+	raw = append([]byte(nil), raw...) // Read's bytes are valid until the next Read only
+	return &keyspace.Record{DB: int(row.DB), Type: byte(p.Type), Kind: kind, Format: w.format, ExpireAt: p.ExpireAt, Raw: raw, Offset: p.Offset}, nil
+}
+
+// version adds the texts by which a job's version is known, where the guard wants them.
+func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
+	if s.Guard != verify.GuardSame {
+		c.add(0)
+		return nil
+	}
+	names := w.schema.VersionFields()
+	have := map[string]string{}
+	err := rdb.HashFields(rec, nil, func(field, value []byte) error {
+		have[string(field)] = string(value)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the hash of job %q: %w", s.JobID, err)
+	}
+	c.add(len(names))
+	for _, n := range names {
+		c.add(n, have[n])
+	}
+	return nil
+}
+
+// value adds the hash, or any other value to be restored under the call's second key.
+func (w *writer) value(c *call, rec *keyspace.Record, expireAt int64) error {
+	if !w.fields {
+		c.add("restore", expireAt, rdb.Payload(nil, rec))
+		return nil
+	}
+	var fields []any
+	err := rdb.HashFields(rec, nil, func(field, value []byte) error {
+		fields = append(fields, string(field), string(value))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.add("fields", expireAt, len(fields)/2)
+	c.add(fields...)
+	return nil
+}
+
+// parts adds results, dependency sets, queue and group memberships.
+func (w *writer) parts(ctx context.Context, c *call, row *job.Row) error {
+	for _, name := range []job.PartName{job.ResultsPart, job.DependenciesPart, job.DependentsPart} {
+		p := row.Part(name)
+		if p == nil || p.ExpireAt != 0 && p.ExpireAt <= w.now {
+			continue
+		}
+		kind := keyspace.Set
+		if name == job.ResultsPart {
+			kind = keyspace.Stream
+		}
+		rec, err := w.record(ctx, row, p, kind)
+		if err != nil {
+			return err
+		}
+		key := w.schema.PartKey(row.ID, name)
+		if name == job.ResultsPart {
+			err = w.results(c, key, rec)
+		} else {
+			err = set(c, key, rec)
+		}
+		if err != nil {
+			return fmt.Errorf("read the %s of job %q: %w", name, row.ID, err)
+		}
+	}
+	return nil
+}
+
+// results adds the stream, only if live has none: entries below a stream's last id
+// cannot be added, and a live stream is newer.
+func (w *writer) results(c *call, key string, rec *keyspace.Record) error {
+	keys := []string{key}
+	if !w.fields {
+		c.step(nil, "!create", key, 1)
+		c.step(keys, "RESTORE", key, rec.ExpireAt, rdb.Payload(nil, rec), "ABSTTL")
+		return nil
+	}
+	steps, err := logical(key, rec)
+	if err != nil {
+		return err
+	}
+	c.step(nil, "!create", key, len(steps))
+	for _, s := range steps {
+		c.step(nil, s...)
+	}
+	c.keys = append(c.keys, key)
+	return nil
+}
+
+// set adds a set's members to whatever live has of it.
+func set(c *call, key string, rec *keyspace.Record) error {
+	batch := []any{"SADD", key}
+	flush := func() {
+		if len(batch) > 2 {
+			c.step(nil, batch...)
+		}
+		batch = []any{"SADD", key}
+	}
+	err := rdb.Elements(rec, func(e rdb.Element) error {
+		if batch = append(batch, string(e.Member)); len(batch) > membersPerStep {
+			flush()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	flush()
+	if rec.ExpireAt != 0 {
+		c.step(nil, "!expire", key, rec.ExpireAt)
+	}
+	c.keys = append(c.keys, key)
+	return nil
+}
+
+// places adds the job's registries and, for a deferred one, its parents' knowledge of
+// it. Running jobs' registries are never written, and a queue only by release.lua.
+func (w *writer) places(c *call, row *job.Row, s *Step) {
+	if s.held() {
+		list, popped := w.schema.PlaceKey(job.InQueue, row.Queue), w.schema.PlaceKey(job.InIntermediate, row.Queue)
+		if s.Action == verify.Place {
+			c.step([]string{list, popped}, "!unlisted", row.ID, list, popped)
+		}
+	}
+	if row.Queue != "" && row.Status != job.Created {
+		c.step([]string{w.schema.QueuesKey()}, "SADD", w.schema.QueuesKey(), w.schema.PlaceKey(job.InQueue, row.Queue))
+	}
+	for i := range row.Places {
+		p := &row.Places[i]
+		key := w.schema.PlaceKey(p.Kind, p.Queue)
+		switch p.Kind {
+		case job.InFinished, job.InFailed, job.InDeferred, job.InScheduled, job.InCanceled, job.InReady:
+			c.step([]string{key}, "ZADD", key, "NX", score(p.Score), row.ID)
+		case job.InGroup:
+			c.step([]string{w.schema.GroupsKey()}, "SADD", w.schema.GroupsKey(), p.Queue)
+			c.step([]string{key}, "SADD", key, row.ID)
+		}
+	}
+	if row.Status == job.Deferred && s.Action == verify.Restore {
+		for _, parent := range row.Parents {
+			key := w.schema.PartKey(parent, job.DependentsPart)
+			c.step([]string{key}, "!parent", w.schema.PartKey(parent, job.HashPart), key, row.ID)
+		}
+	}
+}
+
+// score writes a float as Redis reads it.
+func score(f float64) string {
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}

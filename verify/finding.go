@@ -1,0 +1,80 @@
+// Package verify finds out what is true: whether a stored snapshot is whole, and what
+// became of each of its jobs in a live Redis. It only ever reads. Compare is a pure
+// function of two sorted indexes, a lineage and an instant.
+package verify
+
+import (
+	"rqvault/internal/job"
+)
+
+// Verdict is what became of one job, by the table in docs/concepts.md.
+type Verdict string
+
+// The verdicts.
+const (
+	Intact    Verdict = "intact"
+	Advanced  Verdict = "advanced"
+	Completed Verdict = "completed"
+	Expired   Verdict = "expired"
+	Lost      Verdict = "lost"
+	Regressed Verdict = "regressed"
+	Misplaced Verdict = "misplaced"
+	InFlight  Verdict = "in_flight"
+	Uncertain Verdict = "uncertain"
+	New       Verdict = "new"
+)
+
+// Verdicts lists them all, in the order in which people want to read them.
+var Verdicts = []Verdict{Lost, Misplaced, Regressed, Uncertain, InFlight, Expired, Completed, Advanced, New, Intact}
+
+// Action is what a restore would do about a finding.
+type Action string
+
+// The actions. Restore puts the whole job back, Place only its id; Hold needs a person.
+const (
+	None    Action = "none"
+	Restore Action = "restore"
+	Place   Action = "place"
+	Hold    Action = "hold"
+)
+
+// Policy decides what cannot be known.
+type Policy string
+
+// The policies. AtLeastOnce restores a job that may have run; AtMostOnce holds it.
+const (
+	AtLeastOnce Policy = "at-least-once"
+	AtMostOnce  Policy = "at-most-once"
+)
+
+// Guard is the state in which a job must be found for an action on it to be right.
+type Guard string
+
+// The guards. Absent: no hash of that name. Same: a job with the snapshot's created_at,
+// status and enqueued_at.
+const (
+	GuardAbsent Guard = "absent"
+	GuardSame   Guard = "same"
+)
+
+// Finding is the verdict on one job.
+type Finding struct {
+	DB      int32      `json:"db"`
+	JobID   string     `json:"job_id"`
+	Queue   string     `json:"queue"`
+	Status  job.Status `json:"status"` // in the snapshot; in live for new ones
+	Verdict Verdict    `json:"verdict"`
+	Action  Action     `json:"action"`
+	Guard   Guard      `json:"guard,omitempty"`
+	Reason  string     `json:"reason"`
+	InPlace bool       `json:"-"` // its id stands in live where it must: only the hash is missing
+}
+
+// Key names the finding's job across databases.
+func (f *Finding) Key() JobKey { return JobKey{f.DB, f.JobID} }
+
+// JobKey names a job: ids are unique only within one database.
+type JobKey struct {
+	DB int32
+	ID string
+}
