@@ -292,9 +292,10 @@ func (s *saver) manifest(sum *rdb.Summary, after lineage.Facts) (*snapshot.Manif
 		Dump: snapshot.Dump{Format: sum.Format.String(), Checksum: sum.Checksum.String(), Size: sum.Size, Keys: sum.Keys, Aux: sum.Aux},
 		Counts: snapshot.Counts{Keys: c.Keys, Jobs: c.Jobs, Rows: c.Rows, ByKind: c.Kinds, ByDB: map[string]int64{},
 			Status: c.Status, Queues: c.Queues, Unknown: c.Unknown},
-		Objects:  s.stored,
-		Lineage:  snapshot.Lineage{Before: s.dump.Before, After: after},
-		Warnings: append([]string{}, s.dump.Warnings...),
+		Registered: s.builder.Registered(),
+		Objects:    s.stored,
+		Lineage:    snapshot.Lineage{Before: s.dump.Before, After: after},
+		Warnings:   append([]string{}, s.dump.Warnings...),
 	}
 	for db, n := range c.DBs {
 		m.Counts.ByDB[fmt.Sprint(db)] = n

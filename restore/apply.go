@@ -70,9 +70,7 @@ type Options struct {
 // the same or a newly made plan: the end is the same. An error means that it stopped in
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) error {
-	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{},
-		w: writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey(string(p.Snapshot)),
-			life: int64(ledgerLife / time.Second), now: o.Now().UnixMilli()}}
+	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		switch {
@@ -97,6 +95,11 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 		return err
 	}
 	return a.enqueueReady(ctx)
+}
+
+func newWriter(p *Plan, o Options) writer {
+	return writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey(string(p.Snapshot)),
+		life: int64(ledgerLife / time.Second), now: o.Now().UnixMilli()}
 }
 
 type applier struct {

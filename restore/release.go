@@ -43,7 +43,7 @@ func (a *applier) release(ctx context.Context) error {
 func (a *applier) place(ctx context.Context, k queueKey, steps []*Step) error {
 	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)}, Args: []any{steps[0].After, a.o.Schema.PayloadField()}}
 	for _, s := range steps {
-		c.Args = append(c.Args, jobEntry(s.JobID), s.JobID, a.o.Schema.PartKey(s.JobID, job.HashPart))
+		c.Args = append(c.Args, JobEntry(s.JobID), s.JobID, a.o.Schema.PartKey(s.JobID, job.HashPart))
 	}
 	replies, err := a.o.Redis.Run(ctx, int(k.db), releaseScript, []Call{c})
 	if err != nil {

@@ -46,7 +46,11 @@ func (c *call) step(keys []string, args ...any) {
 	c.add(args...)
 }
 
-func jobEntry(id string) string { return "job:" + id }
+// JobEntry is the field of the ledger under which a job is signed for.
+func JobEntry(id string) string { return "job:" + id }
+
+// Settled reports whether a ledger entry says that nothing is left to do for the job.
+func Settled(state string) bool { return state != stateHeld }
 
 // job builds the call for one job.
 func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
@@ -64,7 +68,7 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	if s.held() {
 		state = stateHeld
 	}
-	c.add(jobEntry(row.ID), w.life, state, string(s.Guard), w.schema.PayloadField())
+	c.add(JobEntry(row.ID), w.life, state, string(s.Guard), w.schema.PayloadField())
 	if err := w.version(c, rec, s); err != nil {
 		return Call{}, err
 	}
@@ -120,7 +124,7 @@ func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
 // value adds the hash, or any other value to be restored under the call's second key.
 func (w *writer) value(c *call, rec *keyspace.Record, expireAt int64) error {
 	if !w.fields {
-		c.add("restore", expireAt, rdb.Payload(nil, rec))
+		c.add("restore", expireAt, payload(rec))
 		return nil
 	}
 	var fields []any
@@ -170,7 +174,7 @@ func (w *writer) results(c *call, key string, rec *keyspace.Record) error {
 	keys := []string{key}
 	if !w.fields {
 		c.step(nil, "!create", key, 1)
-		c.step(keys, "RESTORE", key, rec.ExpireAt, rdb.Payload(nil, rec), "ABSTTL")
+		c.step(keys, "RESTORE", key, rec.ExpireAt, payload(rec), "ABSTTL")
 		return nil
 	}
 	steps, err := logical(key, rec)
@@ -246,3 +250,6 @@ func (w *writer) places(c *call, row *job.Row, s *Step) {
 func score(f float64) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
+
+// payload is the value as RESTORE takes it.
+func payload(rec *keyspace.Record) []byte { return rdb.Payload(nil, rec) }

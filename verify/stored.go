@@ -282,7 +282,7 @@ func (v *storedCheck) counts() {
 		dbs[fmt.Sprint(db)] = n
 	}
 	got := snapshot.Counts{Keys: c.Keys, Jobs: c.Jobs, Rows: c.Rows, ByKind: c.Kinds, ByDB: dbs, Status: c.Status, Queues: c.Queues, Unknown: c.Unknown}
-	if !reflect.DeepEqual(got, want) {
+	if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(v.builder.Registered(), v.m.Registered) {
 		v.problem("the manifest of %s counts other keys or jobs than the dump holds (%d keys and %d jobs, %d and %d in the dump)",
 			v.m.ID, want.Keys, want.Jobs, got.Keys, got.Jobs)
 	}

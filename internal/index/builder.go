@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ type Options struct {
 	TempDir string              // where the sort spills; "" is the system's
 	Memory  int                 // bytes the sort holds; 0 means 48 MiB
 	Keys    func(*KeyRow) error // called for each key, in order; the row is valid during the call; may be nil
+	Before  int64               // Watermark looks for instants before this one, Unix microseconds
 }
 
 // Builder takes records and gives rows. It is used by one goroutine.
@@ -44,10 +46,12 @@ type Builder struct {
 	o         Options
 	sorter    *extsort.Sorter
 	counts    Counts
+	lists     map[string]bool   // queues whose list was seen, by database and name
 	queues    map[string]bool   // registered lists, by database and name
 	ambiguous map[string][]byte // names of lists with two readings, by database, kind and queue
 	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
 	similar   []uint64          // hashes of job ids that look like "job:execution"
+	watermark int64
 	cur       current
 	key, frag []byte
 }
@@ -83,7 +87,7 @@ func NewBuilder(schema job.Schema, o Options) *Builder {
 	}
 	return &Builder{
 		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),
-		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
+		lists: map[string]bool{}, queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
 		counts: Counts{Kinds: map[string]int64{}, DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
 	}
 }
@@ -115,6 +119,9 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	c.key, c.kind = b.schema.Classify(rec.Key, rec.Kind), rec.Kind
 	if c.key.Role == job.List && c.key.Place != job.InQueue {
 		b.ambiguous[ambiguity(rec.DB, c.key.Place, string(c.key.Queue))] = slices.Clone(rec.Key)
+	}
+	if c.key.Role == job.List && c.key.Place == job.InQueue {
+		b.lists[inDB(rec.DB, string(c.key.Queue))] = true
 	}
 	c.digest.Reset()
 	_, _ = c.digest.Write([]byte{rec.Type})
@@ -172,6 +179,7 @@ func (b *Builder) readResult(rec *keyspace.Record) error {
 	for _, f := range newest.Fields {
 		b.schema.FillResult(&row, int64(newest.ID.Ms), f.Field, f.Value)
 	}
+	b.note(row.ResultAt * 1000)
 	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], &row))
 }
 
@@ -245,6 +253,7 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 	if _, alt := b.schema.JobOf(job.InWip, c.key.ID); alt != nil {
 		b.similar = append(b.similar, xxhash.Sum64String(inDB(rec.DB, string(c.key.ID))))
 	}
+	b.note(c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
 	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
 }
 
@@ -365,8 +374,30 @@ func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
 	return yield(row, nil)
 }
 
-// Registered reports whether a list of that name is in the set of queues.
-func (b *Builder) Registered(db int, list string) bool { return b.queues[inDB(db, list)] }
+// Watermark is the newest instant below Options.Before that any job's hash or result
+// carries, in Unix microseconds; 0 if none does.
+func (b *Builder) Watermark() int64 { return b.watermark }
+
+func (b *Builder) note(instants ...int64) {
+	for _, t := range instants {
+		if t < b.o.Before {
+			b.watermark = max(b.watermark, t)
+		}
+	}
+}
+
+// Registered returns the names in the set of queues, by database.
+func (b *Builder) Registered() map[string][]string {
+	out := map[string][]string{}
+	for _, k := range slices.Sorted(maps.Keys(b.queues)) {
+		db, list, _ := strings.Cut(k, "/")
+		out[db] = append(out[db], list)
+	}
+	return out
+}
+
+// Listed reports whether a list of that queue was seen.
+func (b *Builder) Listed(db int32, queue string) bool { return b.lists[inDB(int(db), queue)] }
 
 // Counts is what was seen; jobs are counted while Jobs runs.
 func (b *Builder) Counts() Counts { return b.counts }

@@ -67,7 +67,7 @@ type Place struct {
 	Queue    string    `json:"queue" parquet:"queue,dict"`                       // queue, group or rate-limit key the place belongs to
 	Position int64     `json:"position" parquet:"position"`                      // distance from the head of a list, 0 runs first
 	Score    float64   `json:"score" parquet:"score"`                            // score in a registry
-	Member   string    `json:"member,omitempty" parquet:"member,dict,omitempty"` // the member as stored, where it is not the bare id
+	Member   string    `json:"member,omitempty" parquet:"member,dict"` // the member as stored, where it is not the bare id
 }
 
 // PartName names a key that belongs to one job.

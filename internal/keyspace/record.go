@@ -4,7 +4,11 @@
 // comparison go through the same code. Standard library only.
 package keyspace
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Vendor says whose numbering of types and opcodes a dump follows: types 22 to 29
 // and opcodes 242 to 244 mean different things to Redis and to Valkey.
@@ -104,4 +108,16 @@ type Record struct {
 	Opaque   bool   // Raw is a cut through one oversized element: keep it, do not look inside
 	Meta     []byte // key metadata of Redis 8.6 and later, opcode included, as it stands before the type byte in a dump and in a DUMP payload; almost always nil
 	Offset   int64  // where Raw begins in the dump, in bytes from its start; -1 for a live record
+}
+
+// ParseFormat is the inverse of Format.String.
+func ParseFormat(s string) (Format, error) {
+	for _, v := range []Vendor{Redis, Valkey} {
+		if rest, ok := strings.CutPrefix(s, v.String()+" RDB "); ok {
+			if n, err := strconv.Atoi(rest); err == nil && n > 0 {
+				return Format{Vendor: v, Version: n}, nil
+			}
+		}
+	}
+	return Format{}, fmt.Errorf("%q is no RDB format", s)
 }

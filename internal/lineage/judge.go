@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -129,8 +130,7 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 		j.say("its replication history continues the snapshot's, at a later offset: it holds at least the snapshot's data")
 		return
 	}
-	loaded := live.Persistence.LastLoadKeysLoaded
-	if live.RunID != "" && loaded == 0 && !live.Persistence.AOFEnabled && watermark.IsZero() {
+	if live.startedEmpty() {
 		j.Mode = Older
 		j.say("it started without loading any key")
 		return
@@ -147,6 +147,15 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 		j.Mode = Complete
 		j.say("it came back with job data from %s, after the snapshot (%s)", watermark.UTC().Format(time.RFC3339), at)
 	}
+}
+
+// startedEmpty reports whether the server says itself that it loaded nothing. It counts
+// loaded keys since 7.0, and only those of an RDB file.
+func (f *Facts) startedEmpty() bool {
+	major, _, _ := strings.Cut(f.Version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 7 && f.RunID != "" && f.Persistence.LastLoadKeysLoaded == 0 && !f.Persistence.AOFEnabled &&
+		f.Replication.Role == "master"
 }
 
 // continuedBy reports whether the replication history proves that live data is at

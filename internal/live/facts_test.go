@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"rqvault/internal/lineage"
 	"rqvault/internal/live"
 	"rqvault/internal/redistest"
 )
@@ -40,7 +41,7 @@ func TestFactsTellTheWholeStory(t *testing.T) {
 	if f.ClockSkewMS < 89_000 || f.ClockSkewMS > 91_000 || time.Since(f.ServerTime) > time.Minute {
 		t.Errorf("clock: skew %d ms, server time %s", f.ClockSkewMS, f.ServerTime)
 	}
-	want := []live.DBFacts{{DB: 0, Keys: 6, Expires: 1}, {DB: 4, Keys: 1, Expires: 1}}
+	want := []lineage.DBFacts{{DB: 0, Keys: 6, Expires: 1}, {DB: 4, Keys: 1, Expires: 1}}
 	if !slices.Equal(f.Keyspace, want) {
 		t.Errorf("keyspace: got %v, want %v", f.Keyspace, want)
 	}

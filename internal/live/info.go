@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"rqvault/internal/lineage"
 )
 
 // infoFields are the lines of an INFO reply by name.
@@ -75,8 +77,8 @@ func (s *Server) info(ctx context.Context, section string) (infoFields, error) {
 }
 
 // keyspace lists the databases that hold keys, by number, as INFO shows them.
-func (f infoFields) keyspace() []DBFacts {
-	var dbs []DBFacts
+func (f infoFields) keyspace() []lineage.DBFacts {
+	var dbs []lineage.DBFacts
 	for name := range f {
 		digits, ok := strings.CutPrefix(name, "db")
 		n, err := strconv.Atoi(digits)
@@ -87,9 +89,9 @@ func (f infoFields) keyspace() []DBFacts {
 		if !v.has("keys") {
 			continue
 		}
-		dbs = append(dbs, DBFacts{DB: n, Keys: v.num("keys"), Expires: v.num("expires")})
+		dbs = append(dbs, lineage.DBFacts{DB: n, Keys: v.num("keys"), Expires: v.num("expires")})
 	}
-	slices.SortFunc(dbs, func(a, b DBFacts) int { return a.DB - b.DB })
+	slices.SortFunc(dbs, func(a, b lineage.DBFacts) int { return a.DB - b.DB })
 	return dbs
 }
 

@@ -136,16 +136,17 @@ func (s *Server) probeDatabases(ctx context.Context) ([]int, error) {
 	for db := range maxProbedDBs {
 		size := redis.NewIntCmd(ctx, "dbsize")
 		err := s.exec(ctx, db, size)
-		if db != s.target.DB {
-			s.forget(db, size.Err() == nil && size.Val() > 0)
+		held := err == nil && size.Val() > 0 // after an error size may still be in use
+		if db != s.target.DB && !held {
+			s.forget(db)
 		}
-		if errors.Is(wrap(ctx, "", err), ErrNoDB) || db > 0 && replyError(err) != nil {
-			return dbs, nil
+		if db > 0 && replyError(err) != nil {
+			return dbs, nil // no such database
 		}
 		if err != nil {
 			return nil, wrap(ctx, "count keys of db "+strconv.Itoa(db), err)
 		}
-		if size.Val() > 0 {
+		if held {
 			dbs = append(dbs, db)
 		}
 	}
@@ -153,10 +154,10 @@ func (s *Server) probeDatabases(ctx context.Context) ([]int, error) {
 }
 
 // forget closes the pool of a database that was only probed.
-func (s *Server) forget(db int, keep bool) {
+func (s *Server) forget(db int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.clients[db]; c != nil && !keep {
+	if c := s.clients[db]; c != nil {
 		_ = c.Close()
 		delete(s.clients, db)
 	}

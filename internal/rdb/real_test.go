@@ -16,7 +16,7 @@ import (
 func realDumps(t testing.TB) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("../../testdata/rdb/*.rdb")
-	if err != nil || len(paths) < 8 {
+	if err != nil || len(paths) < 9 {
 		t.Fatalf("real dumps: %d found, error %v", len(paths), err)
 	}
 	dumps := map[string][]byte{}
@@ -84,7 +84,7 @@ func mustWalk(t testing.TB, dump []byte, o rdb.Options) walked {
 // Real dumps come out of the walker whole and verified, with what their server had.
 func TestRealDumps(t *testing.T) {
 	keys := map[string]int64{"all.rdb": 34, "nocompress.rdb": 34, "nochecksum.rdb": 34, "repl.rdb": 34,
-		"lru.rdb": 3, "lfu.rdb": 5, "empty.rdb": 0, "rq.rdb": 60}
+		"lru.rdb": 3, "lfu.rdb": 5, "empty.rdb": 0, "rq.rdb": 60, "plain.rdb": 1}
 	for name, dump := range realDumps(t) {
 		got := mustWalk(t, dump, rdb.Options{Size: int64(len(dump))})
 		s := got.sum
@@ -97,7 +97,7 @@ func TestRealDumps(t *testing.T) {
 		if s.Aux["redis-ver"] != "7.0.15" || s.Aux["redis-bits"] != "64" {
 			t.Errorf("%s: aux %v", name, s.Aux)
 		}
-		if _, has := s.Aux["repl-id"]; has != slices.Contains([]string{"repl.rdb", "rq.rdb", "lru.rdb", "lfu.rdb"}, name) {
+		if _, has := s.Aux["repl-id"]; has != slices.Contains([]string{"repl.rdb", "rq.rdb", "lru.rdb", "lfu.rdb", "plain.rdb"}, name) {
 			t.Errorf("%s: aux %v", name, s.Aux)
 		}
 	}

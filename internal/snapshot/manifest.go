@@ -32,9 +32,11 @@ type Manifest struct {
 	Atomic      bool      `json:"atomic"` // false: keys were read one after another
 	Dump        Dump      `json:"dump"`
 	Counts      Counts    `json:"counts"`
-	Objects     []Stored  `json:"objects"`
-	Lineage     Lineage   `json:"lineage"`
-	Warnings    []string  `json:"warnings"`
+	// Registered are the lists in the set of queues, by database.
+	Registered map[string][]string `json:"registered_queues"`
+	Objects    []Stored            `json:"objects"`
+	Lineage    Lineage             `json:"lineage"`
+	Warnings   []string            `json:"warnings"`
 }
 
 // Dump describes the RDB file inside dump.rdb.zst.

@@ -7,6 +7,7 @@
 #   nocompress.rdb  the same with rdbcompression no
 #   nochecksum.rdb  the same with rdbchecksum no
 #   repl.rdb        the same after a replica has attached: aux repl-id, repl-offset
+#   plain.rdb       a list whose long elements are nodes of their own (quicklist container 1)
 #   lru.rdb         maxmemory-policy allkeys-lru: idle times before keys
 #   lfu.rdb         maxmemory-policy allkeys-lfu: frequencies before keys
 #   empty.rdb       no key at all
@@ -42,7 +43,7 @@ cli set "key:$words" 'compressed key'
 printf 'set bin "\\x00\\xff\\r\\n\\x80"\nset "k\\x00\\xfe" v\n' | redis-cli -s "$sock" >/dev/null
 head -c 4000 /dev/urandom | redis-cli -s "$sock" -x set random >/dev/null
 cli rpush list:small a 1 -7 70000 "$words" 9223372036854775807 '' 4095 -4096 8388607
-for i in $(seq 1 3); do cli rpush list:plain "$(head -c 9000 /dev/urandom | base64 -w0 | head -c 9000)"; cli rpush list:plain $i; done
+for i in $(seq 1 3); do cli rpush list:long "$(head -c 9000 /dev/urandom | base64 -w0 | head -c 9000)"; cli rpush list:long $i; done
 seq 1 1500 | sed 's/.*/rpush list:big element-&-&/' | redis-cli -s "$sock" >/dev/null
 cli sadd set:int16 1 2 -3
 cli sadd set:int32 1 70000 -70000
@@ -90,6 +91,12 @@ redis-cli -s "$sock" --rdb "$dir/sync.rdb" >/dev/null 2>&1
 keep repl.rdb
 cli flushall
 cli function flush
+
+cli debug quicklist-packed-threshold 200b
+for i in 1 2 3; do cli rpush list:plain $i "$(head -c 300 /dev/urandom | base64 -w0)" "$i $words" tail; done
+cli debug quicklist-packed-threshold 0
+keep plain.rdb
+cli flushall
 
 cli config set maxmemory-policy allkeys-lru
 cli set a 1

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,6 +45,12 @@ func (s *Store) Open(ctx context.Context, key string, offset, length int64) (io.
 	}
 	if length == 0 {
 		return s.openNothing(ctx, key, offset)
+	}
+	if length > math.MaxInt64-offset {
+		if _, err := s.Stat(ctx, key); err != nil {
+			return nil, err
+		}
+		return nil, s.fail(act, key, fmt.Errorf("range from %d of length %d: %w", offset, length, io.ErrUnexpectedEOF))
 	}
 	r := &reader{ctx: ctx, store: s, key: key, next: offset, left: length}
 	err := r.open()

@@ -1,0 +1,98 @@
+package command
+
+import (
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/backup"
+	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
+)
+
+func viaFlags(value, usage string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "via", Usage: usage, Value: value, EnvVars: []string{"RQVAULT_VIA"}},
+		&cli.StringFlag{Name: "dump-dir", Usage: "`DIR` where Redis' data directory is seen from here (for bgsave)", EnvVars: []string{"RQVAULT_DUMP_DIR"}},
+		&cli.DurationFlag{Name: "save-timeout", Usage: "how long Redis' own save may take", Value: 30 * time.Minute, EnvVars: []string{"RQVAULT_SAVE_TIMEOUT"}},
+		&cli.StringFlag{Name: "temp-dir", Usage: "`DIR` for temporary files", EnvVars: []string{"RQVAULT_TEMP_DIR"}},
+	}
+}
+
+func (e *env) backupCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "backup",
+		Usage: "take a snapshot of Redis and store it",
+		Flags: flags(redisFlags(), storeFlags(), viaFlags(source.Auto, "how to take the dump: "+strings.Join(source.Ways, ", ")), []cli.Flag{
+			&cli.BoolFlag{Name: "fast", Usage: "compress for speed rather than size", EnvVars: []string{"RQVAULT_FAST"}},
+		}, outputFlags()),
+		Action: e.backup,
+	}
+}
+
+func (e *env) backup(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage("backup takes no arguments, only flags")
+	}
+	cat, err := e.catalog(c)
+	if err != nil {
+		return err
+	}
+	server, err := e.dial(c, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	progress := e.startProgress(c.Bool("quiet"))
+	o := source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")}
+	if progress != nil {
+		o.Saving = func(done, total int64, waiting bool) {
+			what := "redis saves"
+			if waiting {
+				what = "waiting for another save"
+			}
+			progress.begun(what, done, max(total, -1))
+		}
+	}
+	src, err := source.New(o)
+	if err != nil {
+		return err
+	}
+	bo := backup.Options{Catalog: cat, Source: src, Schema: e.schema, Now: e.now, Random: rand.Reader,
+		ToolVersion: version(), TempDir: c.String("temp-dir"), Fast: c.Bool("fast")}
+	if progress != nil {
+		bo.Progress = progress
+	}
+	began := e.now()
+	m, err := backup.Save(c.Context, bo)
+	e.stopProgress()
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return e.printJSON(m)
+	}
+	e.printSaved(m, e.now().Sub(began), cat)
+	return nil
+}
+
+func (e *env) printSaved(m *snapshot.Manifest, took time.Duration, cat *snapshot.Catalog) {
+	fmt.Fprintf(e.out, "saved %s: %s, %s, %s as %s, by %s in %.1f s\n", m.ID, plural(m.Counts.Jobs, "job"), plural(m.Counts.Keys, "key"),
+		size(m.Dump.Size), size(m.StoredSize()), m.Via, took.Seconds())
+	fmt.Fprintf(e.out, "to %s, source %s\n", cat.Store(), m.Source)
+	for _, s := range slices.Sorted(maps.Keys(m.Counts.Status)) {
+		fmt.Fprintf(e.out, "  %-10s %d\n", s, m.Counts.Status[s])
+	}
+	e.warn(m.Warnings)
+}
+
+func (e *env) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintln(e.err, "warning: "+clean(w))
+	}
+}

@@ -1,0 +1,135 @@
+package command
+
+import (
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/job"
+	"rqvault/internal/lineage"
+	"rqvault/internal/live"
+	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+func compareFlags() []cli.Flag {
+	return flags(viaFlags(source.Scan, "how to read the live jobs: scan (no fork), sync or bgsave (one instant)"), []cli.Flag{
+		&cli.StringFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once", Value: string(verify.AtLeastOnce), EnvVars: []string{"RQVAULT_POLICY"}},
+		&cli.StringSliceFlag{Name: "queue", Usage: "only jobs of this queue; may be repeated"},
+		&cli.StringSliceFlag{Name: "job", Usage: "only this job id; may be repeated"},
+		&cli.StringSliceFlag{Name: "status", Usage: "only jobs with this status in the snapshot; may be repeated"},
+	})
+}
+
+// comparison is a snapshot held against a live Redis: what diff shows and restore acts on.
+type comparison struct {
+	cat      *snapshot.Catalog
+	manifest *snapshot.Manifest
+	server   *live.Server
+	redis    *liveRedis
+	rows     func() iter.Seq2[*job.Row, error]
+	close    func()
+}
+
+// open prepares a comparison; readOnly keeps its connection from writing anything.
+func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, readOnly bool) (*comparison, error) {
+	server, err := e.dial(c, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	rows, done, err := e.rows(c, cat, m)
+	if err != nil {
+		_ = server.Close()
+		return nil, err
+	}
+	r := &liveRedis{s: server, schema: e.schema, ledger: restore.LedgerKey(string(m.ID)), scripts: map[string]*live.Script{}}
+	r.image = source.ImageOptions{
+		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
+		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
+	}
+	for db := range m.Counts.ByDB {
+		if n, err := strconv.Atoi(db); err == nil {
+			r.dbs = append(r.dbs, n)
+		}
+	}
+	slices.Sort(r.dbs)
+	return &comparison{cat: cat, manifest: m, server: server, redis: r, rows: rows, close: func() {
+		done()
+		_ = server.Close()
+	}}, nil
+}
+
+func selection(c *cli.Context) (restore.Selection, error) {
+	sel := restore.Selection{Queues: c.StringSlice("queue"), Jobs: c.StringSlice("job")}
+	for _, s := range c.StringSlice("status") {
+		if !job.Status(s).Known() {
+			return sel, usage("--status %s is no status of RQ", s)
+		}
+		sel.Statuses = append(sel.Statuses, job.Status(s))
+	}
+	return sel, nil
+}
+
+func policy(c *cli.Context) (verify.Policy, error) {
+	p := verify.Policy(c.String("policy"))
+	if p != verify.AtLeastOnce && p != verify.AtMostOnce {
+		return "", usage("--policy %s: use %s or %s", p, verify.AtLeastOnce, verify.AtMostOnce)
+	}
+	return p, nil
+}
+
+// plan compares and makes a plan of what is selected.
+func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Plan, error) {
+	sel, err := selection(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	pol, err := policy(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := cmp.manifest
+	planner := restore.NewPlanner(sel)
+	result, err := verify.Against(c.Context, verify.Options{
+		Live: cmp.redis, Rows: cmp.rows, Schema: e.schema, Policy: pol, Now: e.now, Survivor: planner.Survivors().Note,
+		Past: lineage.NewPast(m.Lineage.Before, m.Lineage.After, m.CreatedAt, m.Dump.Aux),
+	})
+	e.stopProgress()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range result.Findings {
+		planner.Add(&result.Findings[i])
+	}
+	steps, err := planner.Steps(cmp.rows)
+	if err != nil {
+		return nil, nil, err
+	}
+	result.Findings = slices.DeleteFunc(result.Findings, func(f verify.Finding) bool { return !sel.Has(&f) })
+	return result, &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: e.now().UTC(), RunID: result.Facts.RunID,
+		Policy: pol, Lineage: result.Lineage, Counts: result.Counts, Steps: steps}, nil
+}
+
+// savePlan writes a plan beside its name first, so that a full disk leaves no half one.
+func savePlan(name string, p *restore.Plan) error {
+	b, err := p.Marshal()
+	if err != nil {
+		return err
+	}
+	tmp := name + ".tmp"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("write the plan: %w", err)
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("write the plan: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/lineage"
+	"rqvault/internal/snapshot"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+// diffOut is diff --json.
+type diffOut struct {
+	Snapshot snapshot.ID            `json:"snapshot"`
+	Mode     lineage.Mode           `json:"mode"`
+	Reasons  []string               `json:"reasons"`
+	Policy   verify.Policy          `json:"policy"`
+	Counts   map[verify.Verdict]int `json:"counts"`
+	Findings []verify.Finding       `json:"findings"`
+}
+
+func (e *env) diffCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "diff",
+		Usage:     "compare live Redis with a snapshot; changes nothing",
+		ArgsUsage: "[SNAPSHOT]",
+		Flags: flags(redisFlags(), storeFlags(), compareFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "out", Usage: "write the plan to `FILE`, for review and restore --plan"},
+		}, outputFlags()),
+		Action: e.diff,
+	}
+}
+
+func (e *env) diff(c *cli.Context) error {
+	cat, m, err := e.pick(c)
+	if err != nil {
+		return err
+	}
+	cmp, err := e.open(c, cat, m, true)
+	if err != nil {
+		return err
+	}
+	defer cmp.close()
+	e.startProgress(c.Bool("quiet"))
+	result, plan, err := e.plan(c, cmp)
+	if err != nil {
+		return err
+	}
+	if out := c.String("out"); out != "" {
+		if err := savePlan(out, plan); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		err = e.printJSON(diffJSON(m, result, plan.Policy))
+	} else {
+		e.printDiff(c, m, result, plan)
+	}
+	if err == nil && len(plan.Steps) > 0 {
+		return errFindings
+	}
+	return err
+}
+
+func diffJSON(m *snapshot.Manifest, r *verify.Result, p verify.Policy) diffOut {
+	out := diffOut{Snapshot: m.ID, Mode: r.Lineage.Mode, Reasons: r.Lineage.Reasons, Policy: p,
+		Counts: map[verify.Verdict]int{}, Findings: r.Findings}
+	for _, v := range verify.Verdicts {
+		out.Counts[v] = r.Counts[v]
+	}
+	if out.Findings == nil {
+		out.Findings = []verify.Finding{}
+	}
+	return out
+}
+
+func (e *env) printDiff(c *cli.Context, m *snapshot.Manifest, r *verify.Result, p *restore.Plan) {
+	fmt.Fprintf(e.out, "live Redis against snapshot %s, taken %s ago\n", m.ID, age(e.now().Sub(m.CreatedAt)))
+	e.printLineage(r.Lineage)
+	e.printSteps(p.Steps)
+	t := newTable(e.out, "VERDICT", "JOBS", "MEANING")
+	for _, v := range verify.Verdicts {
+		if n := r.Counts[v]; n > 0 {
+			t.row(v, n, meanings[v])
+		}
+	}
+	_ = t.flush()
+	e.nextAfterDiff(c, p)
+}
+
+// meanings say each verdict in a few words.
+var meanings = map[verify.Verdict]string{
+	verify.Lost:      "gone, and nothing says that it ended: restore puts it back",
+	verify.Misplaced: "there, but its id is not where it must be: restore repairs that",
+	verify.Regressed: "live shows an older state than the snapshot: held for you",
+	verify.Uncertain: "cannot be decided from what is at hand: the policy decides",
+	verify.InFlight:  "a worker may still be at it: wait, then compare again",
+	verify.Expired:   "its own time to live has passed",
+	verify.Completed: "gone because it ended, or was deleted",
+	verify.Advanced:  "live is newer: live wins",
+	verify.New:       "only live has it",
+	verify.Intact:    "same version, same place",
+}
+
+func (e *env) printLineage(j lineage.Judgement) {
+	words := map[lineage.Mode]string{
+		lineage.Complete: "complete: live holds everything up to the snapshot",
+		lineage.Older:    "older: live data is from before the snapshot",
+		lineage.Vanished: "vanished: Redis ran on, but lost keys",
+	}
+	fmt.Fprintf(e.out, "mode %s\n", words[j.Mode])
+	for _, r := range j.Reasons {
+		fmt.Fprintf(e.out, "  because %s\n", clean(r))
+	}
+	if j.Flushed {
+		fmt.Fprintln(e.out, "  a flush can have been meant: restore only if it was not")
+	}
+	fmt.Fprintln(e.out)
+}
+
+// maxLines bounds what a person is shown of each queue and verdict; --json has all.
+const maxLines = 10
+
+var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Hold: "!"}
+
+// printSteps shows what would be done, grouped by queue and verdict, as a plan is read.
+func (e *env) printSteps(steps []restore.Step) {
+	if len(steps) == 0 {
+		return
+	}
+	counts := map[verify.Action]int{}
+	for i := 0; i < len(steps); {
+		first := &steps[i]
+		same := i
+		for same < len(steps) && steps[same].DB == first.DB && steps[same].Queue == first.Queue && steps[same].Verdict == first.Verdict {
+			same++
+		}
+		e.printGroup(steps[i:same])
+		for _, s := range steps[i:same] {
+			counts[s.Action]++
+		}
+		i = same
+	}
+	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), %d held for you (!)\n\n", counts[verify.Restore], counts[verify.Place], counts[verify.Hold])
+}
+
+func (e *env) printGroup(group []restore.Step) {
+	first := group[0]
+	where := "queue " + first.Queue
+	if first.Key != "" {
+		where = "keys"
+	}
+	if first.DB != 0 {
+		where += fmt.Sprintf(" (db %d)", first.DB)
+	}
+	fmt.Fprintf(e.out, "%s: %d %s\n", clean(where), len(group), first.Verdict)
+	t := newTable(e.out)
+	for i, s := range group {
+		if i == maxLines {
+			t.row("", fmt.Sprintf("… and %d more (--json lists all)", len(group)-i))
+			break
+		}
+		t.row("  "+symbols[s.Action], s.JobID+s.Key, s.Status, s.Reason)
+	}
+	_ = t.flush()
+}
+
+func (e *env) nextAfterDiff(c *cli.Context, p *restore.Plan) {
+	fmt.Fprintln(e.out)
+	act, held := 0, 0
+	for _, s := range p.Steps {
+		if s.Action == verify.Hold {
+			held++
+		} else {
+			act++
+		}
+	}
+	switch {
+	case act > 0 && c.String("out") != "":
+		fmt.Fprintf(e.out, "nothing was changed. next: rqvault restore --plan %s --apply\n", c.String("out"))
+	case act > 0:
+		fmt.Fprintf(e.out, "nothing was changed. next: rqvault restore %s --apply\n", p.Snapshot)
+	case held > 0:
+		fmt.Fprintf(e.out, "nothing was changed, and nothing can be restored by itself: decide about the %d held ones\n", held)
+	default:
+		fmt.Fprintln(e.out, "nothing is missing and nothing was changed")
+	}
+}

@@ -1,0 +1,123 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"rqvault/internal/index"
+	"rqvault/internal/lineage"
+	"rqvault/internal/live"
+	"rqvault/internal/rdb"
+	"rqvault/internal/replica"
+	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
+	"rqvault/restore"
+)
+
+// The exit codes, as docs/cli.md lists them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitFindings    = 3
+	exitNoSnapshot  = 4
+	exitDamaged     = 5
+	exitPartly      = 6
+	exitRefused     = 7
+	exitInterrupted = 130
+)
+
+// Outcomes that are no faults of the command, but have an exit code of their own.
+var (
+	errFindings = errors.New("findings")        // 3; what was found is printed already
+	errDamage   = errors.New("damage found")    // 5; likewise
+	errPartly   = errors.New("partly done")     // 6
+	errLineage  = errors.New("lineage changed") // 7
+)
+
+// rule maps a cause to its exit code and to what a person types next.
+type rule struct {
+	cause error
+	code  int
+	next  string
+}
+
+// rules are tried in order. The first cause that fits gives the code and the advice.
+var rules = []rule{
+	{errFindings, exitFindings, ""},
+	{errDamage, exitDamaged, ""},
+	{errUsage, exitUsage, ""},
+	{errLineage, exitRefused, "make a new plan: rqvault diff --out plan.json"},
+	{lineage.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
+	{live.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
+	{replica.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
+	{errPartly, exitPartly, "run the same command again: it goes on where it stopped and doubles nothing"},
+	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
+	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots; take one: rqvault backup"},
+	{snapshot.ErrAmbiguous, exitUsage, "give more of the id: rqvault snapshots lists them"},
+	{snapshot.ErrBadID, exitUsage, "see the ids: rqvault snapshots"},
+	{snapshot.ErrNoStore, exitNoSnapshot, "check --store (or RQVAULT_STORE); rqvault backup makes a directory store by itself, a bucket has to exist"},
+	{snapshot.ErrDenied, exitFailed, "check the store's credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and that they may read, list and put there"},
+	{snapshot.ErrTooNew, exitFailed, "use the rqvault that wrote it, or a newer one"},
+	{snapshot.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
+	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
+	{source.ErrUnknownWay, exitUsage, "use --via " + strings.Join(source.Ways, ", --via ")},
+	{live.ErrAuth, exitFailed, "check the user and password in --redis, or set RQVAULT_REDIS_PASSWORD or RQVAULT_REDIS_PASSWORD_FILE"},
+	{replica.ErrAuth, exitFailed, "check the user and password in --redis, or set RQVAULT_REDIS_PASSWORD or RQVAULT_REDIS_PASSWORD_FILE"},
+	{live.ErrTLS, exitFailed, "check rediss:// against redis://, and the ca_cert, cert and key given in --redis"},
+	{replica.ErrTLS, exitFailed, "check rediss:// against redis://, and the ca_cert, cert and key given in --redis"},
+	{live.ErrDumpUnreachable, exitFailed, "mount Redis' data directory here and name it with --dump-dir, or use --via sync"},
+	{live.ErrSaveFailed, exitFailed, "look into Redis' log and its disk (df -h, redis-cli info persistence); --via sync needs no disk there"},
+	{live.ErrNoSpace, exitFailed, "make room on Redis' disk; --via sync needs none there"},
+	{live.ErrSaveTimeout, exitFailed, "see how far it is (redis-cli info persistence), then give more time with --save-timeout, or use --via sync"},
+	{live.ErrSaveRunning, exitFailed, "wait until the other save has ended (redis-cli info persistence), then run the same command again"},
+	{live.ErrDenied, exitFailed, "allow the user what docs/cli.md lists for this command, or try another --via"},
+	{replica.ErrDenied, exitFailed, "this server offers no replication link: use --via scan"},
+	{replica.ErrNotReady, exitFailed, "try again in a moment, or use --via scan"},
+	{replica.ErrFailed, exitFailed, "look into Redis' log and its memory (fork needs room), or use --via scan"},
+	{live.ErrNoMaster, exitFailed, "ask a sentinel: redis-cli -p 26379 sentinel masters"},
+	{live.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli ping; after an outage start it first"},
+	{replica.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli ping; after an outage start it first"},
+	{replica.ErrIdle, exitFailed, "look into Redis' log, then run the same command again"},
+	{syscall.ENOSPC, exitFailed, "make room on the disk (df -h), or name another one with --store or TMPDIR; nothing was committed"},
+	{rdb.ErrUnsupported, exitFailed, "this Redis writes something newer than this rqvault reads: update rqvault"},
+	{rdb.ErrDamaged, exitFailed, "the dump came damaged from Redis: run the same command again; if it stays, redis-check-rdb the server's dump and look at its disk and memory"},
+	{fs.ErrPermission, exitFailed, "check the rights of the path named"},
+}
+
+// exit prints what went wrong, once, with the next step, and returns the exit code.
+func (e *env) exit(ctx context.Context, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	e.stopProgress()
+	if ctx.Err() != nil && !errors.Is(err, errPartly) {
+		fmt.Fprintln(e.err, "rqvault: interrupted; nothing was committed")
+		return exitInterrupted
+	}
+	code, next := classify(err)
+	if errors.Is(err, errFindings) || errors.Is(err, errDamage) {
+		return code
+	}
+	fmt.Fprintln(e.err, "rqvault: "+strings.ReplaceAll(strings.TrimPrefix(err.Error(), errUsage.Error()+": "), "\n", "; "))
+	if next != "" {
+		fmt.Fprintln(e.err, "next: "+next)
+	}
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
+	return code
+}
+
+func classify(err error) (code int, next string) {
+	for _, r := range rules {
+		if errors.Is(err, r.cause) {
+			return r.code, r.next
+		}
+	}
+	return exitFailed, ""
+}

@@ -1,0 +1,82 @@
+package command
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/index"
+	"rqvault/internal/lineage"
+	"rqvault/internal/snapshot"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+// keyRows fetches a snapshot's table of keys, proven.
+func (e *env) keyRows(c *cli.Context, cmp *comparison) (restore.Keys, func(), error) {
+	f, n, err := cmp.cat.Spool(c.Context, cmp.manifest, snapshot.KeysName, c.String("temp-dir"))
+	if err != nil {
+		return nil, nil, err
+	}
+	return func() iter.Seq2[*index.KeyRow, error] { return index.ReadKeys(f, n) }, func() { _ = f.Close() }, nil
+}
+
+// planKeys plans the return of keys that are no jobs.
+func (e *env) planKeys(c *cli.Context, cmp *comparison) (*restore.Plan, error) {
+	if c.IsSet("queue") || c.IsSet("job") || c.IsSet("status") {
+		return nil, usage("--keys is about keys that are no jobs: give it without --queue, --job and --status")
+	}
+	facts, err := cmp.redis.Facts(c.Context)
+	if err != nil {
+		return nil, err
+	}
+	image, err := cmp.redis.Image(c.Context, facts.StartedAt())
+	if err != nil {
+		return nil, err
+	}
+	watermark := image.Watermark()
+	if err := image.Close(); err != nil {
+		return nil, err
+	}
+	m := cmp.manifest
+	past := lineage.NewPast(m.Lineage.Before, m.Lineage.After, m.CreatedAt, m.Dump.Aux)
+	judgement, err := lineage.Judge(past, facts, watermark)
+	if err != nil {
+		return nil, err
+	}
+	keys, done, err := e.keyRows(c, cmp)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	now := e.now().UTC()
+	steps, expired, present, err := restore.PlanKeys(c.Context, cmp.redis, keys, c.StringSlice("keys"), now.UnixMilli())
+	e.stopProgress()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(e.err, "%s missing, %d there already, %d expired meanwhile\n", plural(int64(len(steps)), "key"), present, expired)
+	pol, err := policy(c)
+	if err != nil {
+		return nil, err
+	}
+	return &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: now, RunID: facts.RunID, Policy: pol, Lineage: judgement,
+		Counts: map[verify.Verdict]int{verify.Lost: len(steps), verify.Expired: expired, verify.Intact: present}, Steps: steps}, nil
+}
+
+func (e *env) applyKeys(c *cli.Context, cmp *comparison, p *restore.Plan, o restore.Options) error {
+	any := false
+	for i := range p.Steps {
+		any = any || p.Steps[i].Key != ""
+	}
+	if !any {
+		return nil
+	}
+	keys, done, err := e.keyRows(c, cmp)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return restore.ApplyKeys(c.Context, p, keys, o)
+}

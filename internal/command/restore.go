@@ -1,0 +1,214 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/keyspace"
+	"rqvault/internal/lineage"
+	"rqvault/internal/snapshot"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+// restoreOut is restore --json.
+type restoreOut struct {
+	Snapshot snapshot.ID            `json:"snapshot"`
+	Applied  bool                   `json:"applied"`
+	Mode     lineage.Mode           `json:"mode"`
+	Counts   map[restore.Result]int `json:"counts"`
+	Outcomes []restore.Outcome      `json:"outcomes"`
+}
+
+func (e *env) restoreCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "restore",
+		Usage:     "put lost jobs back; shows what it would do unless --apply is given",
+		ArgsUsage: "[SNAPSHOT]",
+		Flags: flags(redisFlags(), storeFlags(), compareFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "apply", Usage: "do it"},
+			&cli.StringFlag{Name: "plan", Usage: "do exactly what this plan `FILE` says (from diff --out)"},
+			&cli.StringSliceFlag{Name: "keys", Usage: "instead of jobs: other keys that match this glob `PATTERN`, such as 'session:*'; may be repeated"},
+		}, outputFlags()),
+		Action: e.restore,
+	}
+}
+
+func (e *env) restore(c *cli.Context) error {
+	var reviewed *restore.Plan
+	ref := c.Args().First()
+	if name := c.String("plan"); name != "" {
+		if c.Args().Present() || c.IsSet("queue") || c.IsSet("job") || c.IsSet("status") || c.IsSet("keys") {
+			return usage("--plan says itself what to restore: give no snapshot and no selection beside it")
+		}
+		p, err := readPlan(name)
+		if err != nil {
+			return err
+		}
+		reviewed, ref = p, string(p.Snapshot)
+	} else if c.NArg() > 1 {
+		return usage("one snapshot at most")
+	}
+	cat, err := e.catalog(c)
+	if err != nil {
+		return err
+	}
+	if reviewed != nil && reviewed.Source != cat.Source() {
+		return usage("the plan is for source %s: add --source %s", reviewed.Source, reviewed.Source)
+	}
+	m, err := e.find(c.Context, cat, ref)
+	if err != nil {
+		return err
+	}
+	cmp, err := e.open(c, cat, m, !c.Bool("apply"))
+	if err != nil {
+		return err
+	}
+	defer cmp.close()
+	progress := e.startProgress(c.Bool("quiet"))
+	plan, err := e.choose(c, cmp, reviewed)
+	if err != nil {
+		return err
+	}
+	if !c.Bool("apply") {
+		return e.dryRun(c, plan)
+	}
+	return e.apply(c, cmp, plan, progress)
+}
+
+// choose makes the plan, or checks that a reviewed one still fits the server.
+func (e *env) choose(c *cli.Context, cmp *comparison, reviewed *restore.Plan) (*restore.Plan, error) {
+	if reviewed == nil {
+		if c.IsSet("keys") {
+			return e.planKeys(c, cmp)
+		}
+		_, plan, err := e.plan(c, cmp)
+		return plan, err
+	}
+	facts, err := cmp.redis.Facts(c.Context)
+	if err != nil {
+		return nil, err
+	}
+	if facts.Persistence.Loading {
+		return nil, lineage.ErrLoading
+	}
+	if facts.RunID != reviewed.RunID {
+		return nil, fmt.Errorf("%w: the plan was made for another Redis process (run id %.8s…, now %.8s…): it restarted, or this is another server",
+			errLineage, reviewed.RunID, facts.RunID)
+	}
+	return reviewed, nil
+}
+
+// dryRun shows the plan as outcomes that have not happened.
+func (e *env) dryRun(c *cli.Context, p *restore.Plan) error {
+	if !c.Bool("json") {
+		fmt.Fprintf(e.out, "restore from snapshot %s: dry run, nothing is changed\n", p.Snapshot)
+		e.printLineage(p.Lineage)
+		e.printSteps(p.Steps)
+		if len(p.Steps) == 0 {
+			fmt.Fprintln(e.out, "nothing to restore")
+			return nil
+		}
+		fmt.Fprintln(e.out, "next: the same command with --apply")
+		return nil
+	}
+	out := newRestoreOut(p, false)
+	for _, s := range p.Steps {
+		r := restore.Restored
+		switch s.Action {
+		case verify.Hold:
+			r = restore.Held
+		case verify.Place:
+			r = restore.Repaired
+		}
+		out.add(restore.Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: s.Reason})
+	}
+	return e.printJSON(out)
+}
+
+func newRestoreOut(p *restore.Plan, applied bool) *restoreOut {
+	out := &restoreOut{Snapshot: p.Snapshot, Applied: applied, Mode: p.Lineage.Mode, Counts: map[restore.Result]int{}, Outcomes: []restore.Outcome{}}
+	for _, r := range restore.Results {
+		out.Counts[r] = 0
+	}
+	return out
+}
+
+func (o *restoreOut) add(x restore.Outcome) {
+	o.Counts[x.Result]++
+	o.Outcomes = append(o.Outcomes, x)
+}
+
+// unpackAbove is how many jobs make it cheaper to unpack the whole dump once than to
+// fetch a frame for each.
+const unpackAbove = 64
+
+func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *bar) error {
+	m := cmp.manifest
+	values, err := cmp.cat.Values(c.Context, m)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = values.Close() }()
+	if len(p.Steps) > unpackAbove {
+		progress.begin("fetching the dump", -1, true)
+		if err := values.Unpack(c.Context, c.String("temp-dir")); err != nil {
+			return err
+		}
+	}
+	format, err := keyspace.ParseFormat(m.Dump.Format)
+	if err != nil {
+		return fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+	}
+	out := newRestoreOut(p, true)
+	o := restore.Options{Redis: cmp.redis, Values: values, Schema: e.schema, Format: format, Rows: cmp.rows,
+		Registered: m.Registered, Now: e.now, Outcome: out.add,
+		Progress: func(done, total int) { progress.begun("restoring (jobs)", int64(done), int64(total)) }}
+	err = restore.Apply(c.Context, p, o)
+	if err == nil {
+		err = e.applyKeys(c, cmp, p, o)
+	}
+	e.stopProgress()
+	if c.Bool("json") {
+		err = errors.Join(err, e.printJSON(out))
+	} else {
+		e.printRestored(out)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errPartly, err)
+	}
+	if n := out.Counts[restore.Failed]; n > 0 {
+		return fmt.Errorf("%w: Redis refused %s", errPartly, plural(int64(n), "job"))
+	}
+	return nil
+}
+
+func (e *env) printRestored(out *restoreOut) {
+	shown := map[restore.Result]int{}
+	t := newTable(e.out, "RESULT", "JOB", "QUEUE", "REASON")
+	for _, r := range []restore.Result{restore.Failed, restore.Held, restore.Skipped, restore.Repaired, restore.Restored} {
+		for _, x := range out.Outcomes {
+			if x.Result != r {
+				continue
+			}
+			if shown[r]++; shown[r] > maxLines {
+				continue
+			}
+			t.row(r, x.JobID+x.Key, x.Queue, x.Reason)
+		}
+		if n := shown[r] - maxLines; n > 0 {
+			t.row(r, fmt.Sprintf("… and %d more (--json lists all)", n))
+		}
+	}
+	if len(out.Outcomes) > 0 {
+		_ = t.flush()
+		fmt.Fprintln(e.out)
+	}
+	c := out.Counts
+	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %d held, %d failed\n", c[restore.Restored], c[restore.Repaired], c[restore.Skipped], c[restore.Held], c[restore.Failed])
+	if c[restore.Failed] == 0 {
+		fmt.Fprintf(e.out, "next: see that nothing is missing: rqvault diff %s\n", out.Snapshot)
+	}
+}

@@ -1,0 +1,95 @@
+package command
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/snapshot"
+	"rqvault/restore"
+)
+
+func (e *env) showCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "what a snapshot holds, or what a plan would do",
+		ArgsUsage: "[SNAPSHOT | plan.json]",
+		Flags:     flags(storeFlags(), outputFlags()),
+		Action:    e.show,
+	}
+}
+
+func (e *env) show(c *cli.Context) error {
+	if name := c.Args().First(); strings.HasSuffix(name, ".json") {
+		return e.showPlan(c, name)
+	}
+	_, m, err := e.pick(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return e.printJSON(m)
+	}
+	e.printManifest(m)
+	return nil
+}
+
+func (e *env) printManifest(m *snapshot.Manifest) {
+	atomic := "one instant"
+	if !m.Atomic {
+		atomic = "key by key, not one instant"
+	}
+	fmt.Fprintf(e.out, "snapshot  %s of %s\n", m.ID, m.Source)
+	fmt.Fprintf(e.out, "taken     %s (%s ago), by %s: %s\n", m.CreatedAt.Format(time.RFC3339), age(e.now().Sub(m.CreatedAt)), m.Via, atomic)
+	fmt.Fprintf(e.out, "why       %s\n", clean(m.ViaReason))
+	f := m.Lineage.Before
+	fmt.Fprintf(e.out, "server    %s %s, run id %.12s, up %s\n", f.Server, f.Version, f.RunID, age(time.Duration(f.UptimeSeconds)*time.Second))
+	fmt.Fprintf(e.out, "dump      %s, %s, checksum %s\n", m.Dump.Format, size(m.Dump.Size), m.Dump.Checksum)
+	fmt.Fprintf(e.out, "holds     %s, %s\n", plural(m.Counts.Keys, "key"), plural(m.Counts.Jobs, "job"))
+	fmt.Fprintf(e.out, "stored    %s by rqvault %s\n\n", size(m.StoredSize()), m.ToolVersion)
+	t := newTable(e.out, "QUEUE", "STATUS", "JOBS")
+	for _, q := range slices.Sorted(maps.Keys(m.Counts.Queues)) {
+		for _, s := range slices.Sorted(maps.Keys(m.Counts.Queues[q])) {
+			t.row(q, s, m.Counts.Queues[q][s])
+		}
+	}
+	_ = t.flush()
+	fmt.Fprintln(e.out)
+	o := newTable(e.out, "OBJECT", "SIZE", "SHA-256")
+	for _, s := range m.Objects {
+		o.row(s.Name, s.Size, s.SHA256)
+	}
+	_ = o.flush()
+	e.warn(m.Warnings)
+}
+
+func (e *env) showPlan(c *cli.Context, name string) error {
+	p, err := readPlan(name)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return e.printJSON(p)
+	}
+	fmt.Fprintf(e.out, "plan of %s from snapshot %s, policy %s\n", p.CreatedAt.Format(time.RFC3339), p.Snapshot, p.Policy)
+	e.printLineage(p.Lineage)
+	e.printSteps(p.Steps)
+	return nil
+}
+
+func readPlan(name string) (*restore.Plan, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usage("read the plan: %v", err)
+	}
+	p, err := restore.ParsePlan(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}

@@ -1,0 +1,145 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/snapshot"
+)
+
+// snapshotRow is one element of snapshots --json.
+type snapshotRow struct {
+	ID         snapshot.ID `json:"id"`
+	Source     string      `json:"source"`
+	CreatedAt  time.Time   `json:"created_at"`
+	Via        string      `json:"via"`
+	Jobs       int64       `json:"jobs"`
+	Keys       int64       `json:"keys"`
+	Size       int64       `json:"size"`
+	StoredSize int64       `json:"stored_size"`
+	VerifiedAt *time.Time  `json:"verified_at"`
+	Damaged    string      `json:"damaged,omitempty"`
+}
+
+func (e *env) snapshotsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "snapshots",
+		Usage: "list the stored snapshots, oldest first",
+		Flags: flags(storeFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "rescan", Usage: "rebuild the list from the manifests themselves"},
+		}, outputFlags()),
+		Action: e.snapshots,
+	}
+}
+
+func (e *env) snapshots(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage("snapshots takes no arguments; rqvault show %s looks into one", c.Args().First())
+	}
+	store, err := e.store(c)
+	if err != nil {
+		return err
+	}
+	if err := snapshot.CheckRepository(c.Context, store); err != nil && !errors.Is(err, snapshot.ErrNotFound) {
+		return err
+	}
+	names := []string{c.String("source")}
+	if !c.IsSet("source") {
+		if names, err = snapshot.Sources(c.Context, store); err != nil {
+			return err
+		}
+	}
+	rows := []snapshotRow{}
+	for _, name := range names {
+		cat, err := snapshot.NewCatalog(store, name)
+		if err != nil {
+			return usage("--%v", err)
+		}
+		if c.Bool("rescan") {
+			n, err := cat.Rescan(c.Context)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.err, "source %s: %s corrected\n", name, plural(int64(n), "list entry"))
+		}
+		some, err := listSource(c.Context, cat)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, some...)
+	}
+	if c.Bool("json") {
+		return e.printJSON(rows)
+	}
+	return e.printSnapshots(rows, store)
+}
+
+// listParallel is how many manifests are read at once.
+const listParallel = 8
+
+func listSource(ctx context.Context, cat *snapshot.Catalog) ([]snapshotRow, error) {
+	ids, err := cat.IDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	verified, err := cat.Verified(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]snapshotRow, len(ids))
+	errs := make([]error, len(ids))
+	turn := make(chan struct{}, listParallel)
+	var wg sync.WaitGroup
+	for i, id := range ids {
+		turn <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turn }()
+			rows[i], errs[i] = describe(ctx, cat, id)
+			if at, ok := verified[id]; ok {
+				rows[i].VerifiedAt = &at
+			}
+		})
+	}
+	wg.Wait()
+	return rows, errors.Join(errs...)
+}
+
+// describe reads one manifest. A damaged one is shown as such: the others still count.
+func describe(ctx context.Context, cat *snapshot.Catalog, id snapshot.ID) (snapshotRow, error) {
+	m, err := cat.Manifest(ctx, id)
+	switch {
+	case errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrTooNew) || errors.Is(err, snapshot.ErrNoSnapshot):
+		return snapshotRow{ID: id, Source: cat.Source(), CreatedAt: id.Time(), Damaged: err.Error()}, nil
+	case err != nil:
+		return snapshotRow{}, err
+	}
+	return snapshotRow{ID: id, Source: m.Source, CreatedAt: m.CreatedAt, Via: m.Via, Jobs: m.Counts.Jobs, Keys: m.Counts.Keys,
+		Size: m.Dump.Size, StoredSize: m.StoredSize()}, nil
+}
+
+func (e *env) printSnapshots(rows []snapshotRow, store snapshot.Store) error {
+	if len(rows) == 0 {
+		fmt.Fprintf(e.out, "no snapshots in %s yet\nnext: rqvault backup\n", store)
+		return nil
+	}
+	t := newTable(e.out, "SNAPSHOT", "SOURCE", "AGE", "JOBS", "KEYS", "SIZE", "STORED", "VERIFIED")
+	now := e.now()
+	for _, r := range rows {
+		if r.Damaged != "" {
+			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), strings.TrimPrefix(r.Damaged, string(r.ID)+": "))
+			continue
+		}
+		verified := "never"
+		if r.VerifiedAt != nil {
+			verified = age(now.Sub(*r.VerifiedAt)) + " ago"
+		}
+		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), verified)
+	}
+	return t.flush()
+}

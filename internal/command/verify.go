@@ -1,0 +1,138 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/snapshot"
+	"rqvault/verify"
+)
+
+// verifyOut is one element of verify --json.
+type verifyOut struct {
+	Snapshot snapshot.ID `json:"snapshot"`
+	Source   string      `json:"source"`
+	OK       bool        `json:"ok"`
+	Bytes    int64       `json:"bytes"`
+	Seconds  float64     `json:"seconds"`
+	Problems []string    `json:"problems"`
+}
+
+func (e *env) verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "read every stored byte of a snapshot back and prove it",
+		ArgsUsage: "[SNAPSHOT]",
+		Flags: flags(storeFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "every snapshot of the source"},
+			&cli.BoolFlag{Name: "no-stamp", Usage: "do not store the result beside the snapshot"},
+			&cli.StringFlag{Name: "temp-dir", Usage: "`DIR` for temporary files", EnvVars: []string{"RQVAULT_TEMP_DIR"}},
+		}, outputFlags()),
+		Action: e.verify,
+	}
+}
+
+func (e *env) verify(c *cli.Context) error {
+	cat, err := e.catalog(c)
+	if err != nil {
+		return err
+	}
+	ids, err := e.toVerify(c, cat)
+	if err != nil {
+		return err
+	}
+	progress := e.startProgress(c.Bool("quiet"))
+	out, damaged := []verifyOut{}, 0
+	for _, id := range ids {
+		r, err := e.verifyOne(c, cat, id, progress)
+		if err != nil {
+			return err
+		}
+		e.stopProgress()
+		out = append(out, r)
+		if !r.OK {
+			damaged++
+		}
+		if !c.Bool("json") {
+			e.printVerified(r)
+		}
+	}
+	if c.Bool("json") {
+		if err := e.printJSON(out); err != nil {
+			return err
+		}
+	}
+	if damaged > 0 {
+		if !c.Bool("json") {
+			fmt.Fprintln(e.err, "next: use an undamaged snapshot (rqvault snapshots shows which were verified), and take a new one: rqvault backup")
+		}
+		return errDamage
+	}
+	return nil
+}
+
+func (e *env) toVerify(c *cli.Context, cat *snapshot.Catalog) ([]snapshot.ID, error) {
+	if !c.Bool("all") {
+		if c.NArg() > 1 {
+			return nil, usage("one snapshot at most, or --all")
+		}
+		id, err := cat.Resolve(c.Context, c.Args().First())
+		return []snapshot.ID{id}, err
+	}
+	if c.Args().Present() {
+		return nil, usage("either --all or one snapshot")
+	}
+	ids, err := cat.IDs(c.Context)
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("%w: source %s in %s has none yet", snapshot.ErrNoSnapshot, cat.Source(), cat.Store())
+	}
+	return ids, err
+}
+
+func (e *env) verifyOne(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID, progress *bar) (verifyOut, error) {
+	began := e.now()
+	out := verifyOut{Snapshot: id, Source: cat.Source(), Problems: []string{}}
+	m, err := cat.Manifest(c.Context, id)
+	if errors.Is(err, snapshot.ErrDamaged) {
+		out.Problems = append(out.Problems, err.Error())
+		return out, nil
+	}
+	if err != nil {
+		return out, err
+	}
+	progress.Begin("verifying "+string(id), m.Dump.Size)
+	problems, err := verify.Stored(c.Context, m, verify.StoredOptions{Catalog: cat, Schema: e.schema, TempDir: c.String("temp-dir"), Progress: progress.Update})
+	if err != nil {
+		return out, err
+	}
+	out.Problems = append(out.Problems, problems...)
+	out.OK, out.Bytes = len(problems) == 0, m.StoredSize()
+	out.Seconds = e.now().Sub(began).Round(time.Millisecond).Seconds()
+	if !c.Bool("no-stamp") {
+		e.stamp(c.Context, cat, out)
+	}
+	return out, nil
+}
+
+// stamp stores the result; a store that may only be read is no reason to fail.
+func (e *env) stamp(ctx context.Context, cat *snapshot.Catalog, r verifyOut) {
+	err := cat.Stamp(ctx, snapshot.Verification{Snapshot: r.Snapshot, At: e.now().UTC(), OK: r.OK, Bytes: r.Bytes, Problems: r.Problems})
+	if err != nil {
+		e.warn([]string{"the result could not be stored: " + err.Error()})
+	}
+}
+
+func (e *env) printVerified(r verifyOut) {
+	if r.OK {
+		fmt.Fprintf(e.out, "%s is whole: %s read in %.1f s, every digest, the dump's own checksum and all counts agree\n", r.Snapshot, size(r.Bytes), r.Seconds)
+		return
+	}
+	fmt.Fprintf(e.out, "%s is DAMAGED:\n", r.Snapshot)
+	for _, p := range r.Problems {
+		fmt.Fprintf(e.out, "  %s\n", clean(p))
+	}
+}

@@ -1,0 +1,251 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/job"
+	"rqvault/internal/lineage"
+	"rqvault/internal/live"
+	"rqvault/internal/rq"
+	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
+	"rqvault/internal/store/dir"
+	"rqvault/internal/store/s3"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+// env is what one run of the program works with.
+type env struct {
+	ctx      context.Context
+	out, err io.Writer
+	bar      *bar
+	schema   rq.Schema
+}
+
+func (e *env) now() time.Time { return time.Now() }
+
+// Flags that several commands share. Each has one environment variable.
+
+func redisFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "redis", Usage: "Redis `URL`: redis://, rediss://, unix:// or redis+sentinel://", Value: "redis://localhost:6379/0", EnvVars: []string{"RQVAULT_REDIS"}},
+		&cli.StringFlag{Name: "redis-password", Usage: "password, where it should not stand in the URL", EnvVars: []string{"RQVAULT_REDIS_PASSWORD"}, DefaultText: "none"},
+		&cli.StringFlag{Name: "redis-password-file", Usage: "`FILE` that holds the password", EnvVars: []string{"RQVAULT_REDIS_PASSWORD_FILE"}},
+	}
+}
+
+func storeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "store", Usage: "where snapshots are: a directory, file:///path or s3://bucket/prefix?endpoint=…&region=…", Value: "./rqvault-data", EnvVars: []string{"RQVAULT_STORE"}},
+		&cli.StringFlag{Name: "source", Usage: "`NAME` under which a server's snapshots are kept", Value: "default", EnvVars: []string{"RQVAULT_SOURCE"}},
+	}
+}
+
+func outputFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of text", EnvVars: []string{"RQVAULT_JSON"}},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress", EnvVars: []string{"RQVAULT_QUIET"}},
+	}
+}
+
+func flags(groups ...[]cli.Flag) []cli.Flag {
+	var all []cli.Flag
+	for _, g := range groups {
+		all = append(all, g...)
+	}
+	return all
+}
+
+// store opens what --store names.
+func (e *env) store(c *cli.Context) (snapshot.Store, error) {
+	name := c.String("store")
+	switch {
+	case strings.HasPrefix(name, "s3://"):
+		o, err := s3.ParseURL(name)
+		if err != nil {
+			return nil, usage("--store: %v", err)
+		}
+		return s3.Open(c.Context, o)
+	case strings.HasPrefix(name, "file://"):
+		name = strings.TrimPrefix(name, "file://")
+		if !filepath.IsAbs(name) {
+			return nil, usage("--store: file:// takes an absolute path, such as file:///var/lib/rqvault")
+		}
+	case strings.Contains(name, "://"):
+		return nil, usage("--store %s: use a directory, file:///path or s3://bucket/prefix", name)
+	case name == "":
+		return nil, usage("--store is empty: use a directory, file:///path or s3://bucket/prefix")
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", name, err)
+	}
+	return dir.Open(path)
+}
+
+func (e *env) catalog(c *cli.Context) (*snapshot.Catalog, error) {
+	if err := snapshot.ValidSource(c.String("source")); err != nil {
+		return nil, usage("--%v", err)
+	}
+	s, err := e.store(c)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.NewCatalog(s, c.String("source"))
+}
+
+// pick finds the snapshot named by the command's argument, "latest" without one.
+func (e *env) pick(c *cli.Context) (*snapshot.Catalog, *snapshot.Manifest, error) {
+	if c.NArg() > 1 {
+		return nil, nil, usage("one snapshot at most, not %s", strings.Join(c.Args().Slice(), " "))
+	}
+	cat, err := e.catalog(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := e.find(c.Context, cat, c.Args().First())
+	return cat, m, err
+}
+
+func (e *env) find(ctx context.Context, cat *snapshot.Catalog, ref string) (*snapshot.Manifest, error) {
+	id, err := cat.Resolve(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return cat.Manifest(ctx, id)
+}
+
+// dial connects to what --redis names; with readOnly nothing but reading commands can
+// leave this process.
+func (e *env) dial(c *cli.Context, readOnly bool) (*live.Server, error) {
+	t, err := live.ParseURL(c.String("redis"))
+	if err != nil {
+		return nil, usage("--redis: %v", err)
+	}
+	password, err := secret(c, "redis-password")
+	if err != nil {
+		return nil, err
+	}
+	if password != "" {
+		t.Password = password
+	}
+	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
+}
+
+// secret reads a flag that may stand in a file instead.
+func secret(c *cli.Context, name string) (string, error) {
+	path := c.String(name + "-file")
+	if path == "" {
+		return c.String(name), nil
+	}
+	if c.String(name) != "" {
+		return "", usage("--%s and --%s-file are both given", name, name)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", usage("--%s-file: %v", name, err)
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// printJSON writes the one document of a command.
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// liveRedis is a running server in the words of verify and restore.
+type liveRedis struct {
+	s       *live.Server
+	schema  job.Schema
+	image   source.ImageOptions
+	ledger  string
+	dbs     []int // databases the snapshot holds
+	scripts map[string]*live.Script
+}
+
+var (
+	_ verify.Live   = (*liveRedis)(nil)
+	_ restore.Redis = (*liveRedis)(nil)
+)
+
+func (r *liveRedis) Facts(ctx context.Context) (lineage.Facts, error) { return r.s.Facts(ctx) }
+
+func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, error) {
+	o := r.image
+	o.Before = before
+	return source.Image(ctx, o)
+}
+
+// Restored reads the ledger of earlier restores of this snapshot.
+func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error) {
+	done := map[verify.JobKey]bool{}
+	for _, db := range r.dbs {
+		cursor := "0"
+		for {
+			replies, err := r.s.Pipeline(ctx, db, [][]any{{"HSCAN", r.ledger, cursor, "COUNT", 1000}})
+			if err == nil {
+				err, _ = replies[0].(error)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the ledger: %w", err)
+			}
+			next, entries, ok := scanPage(replies[0])
+			if !ok {
+				return nil, fmt.Errorf("read the ledger: HSCAN answered in an unknown form")
+			}
+			for i := 0; i+1 < len(entries); i += 2 {
+				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Settled(entries[i+1]) {
+					done[verify.JobKey{DB: int32(db), ID: id}] = true
+				}
+			}
+			if cursor = next; cursor == "0" {
+				break
+			}
+		}
+	}
+	return done, nil
+}
+
+func scanPage(reply any) (cursor string, entries []string, ok bool) {
+	list, ok := reply.([]any)
+	if !ok || len(list) != 2 {
+		return "", nil, false
+	}
+	cursor, ok = list[0].(string)
+	items, ok2 := list[1].([]any)
+	for _, it := range items {
+		s, _ := it.(string)
+		entries = append(entries, s)
+	}
+	return cursor, entries, ok && ok2
+}
+
+func (r *liveRedis) Run(ctx context.Context, db int, script restore.Script, calls []restore.Call) ([]any, error) {
+	s := r.scripts[script.Source]
+	if s == nil {
+		s = live.NewScript(script.Source)
+		r.scripts[script.Source] = s
+	}
+	out := make([]live.Call, len(calls))
+	for i, c := range calls {
+		out[i] = live.Call{Keys: c.Keys, Args: c.Args}
+	}
+	return r.s.Run(ctx, db, s, out)
+}
+
+func (r *liveRedis) Pipeline(ctx context.Context, db int, commands [][]any) ([]any, error) {
+	return r.s.Pipeline(ctx, db, commands)
+}

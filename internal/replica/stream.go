@@ -1,0 +1,149 @@
+package replica
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"time"
+)
+
+// markLen is the length of the mark that ends an RDB of unknown size.
+const markLen = 40
+
+// endGrace is how long the line must stay quiet after the mark before it counts as
+// the end. The server sends nothing more until we acknowledge, which we never do, or
+// hangs up, which ends the wait at once; only a mark inside the data would go on.
+const endGrace = time.Second
+
+// Stream reads exactly the bytes of one RDB file and then io.EOF. A connection that
+// breaks before is an error that wraps io.ErrUnexpectedEOF or names another cause,
+// never a clean end. Where the size is unknown the end rests on the server's mark,
+// so the reader of the RDB should require its own end there too.
+//
+// A Stream is for one goroutine, bar Close.
+type Stream struct {
+	l      *link
+	replID string
+	offset int64
+	size   int64
+	mark   string
+	left   int64 // bytes to come, when the size is known
+
+	room []byte // one fixed buffer, when the end is a mark
+	buf  []byte // the part of room that is not handed out; its last 40 bytes may be the mark
+	hand int    // bytes at the front of buf that may be handed out
+	over bool   // the mark was seen and cut off
+	read int64  // bytes handed out
+	err  error  // sticky
+}
+
+// ReplID is the replication id, 40 hex digits, that Offset belongs to.
+func (s *Stream) ReplID() string { return s.replID }
+
+// Offset is the replication offset that the RDB stands for, in bytes of the
+// replication stream.
+func (s *Stream) Offset() int64 { return s.offset }
+
+// Size is the length of the RDB in bytes, -1 if the server did not know it
+// beforehand (diskless).
+func (s *Stream) Size() int64 { return s.size }
+
+// Read hands out bytes of the RDB.
+func (s *Stream) Read(p []byte) (int, error) {
+	if len(p) == 0 || s.err != nil {
+		return 0, s.err
+	}
+	var n int
+	var err error
+	if s.size >= 0 {
+		n, err = s.readSized(p)
+	} else {
+		n, err = s.readMarked(p)
+	}
+	s.read += int64(n)
+	if err != nil {
+		s.l.close()
+		s.err = err
+		if err != io.EOF {
+			s.err = fmt.Errorf("read rdb at byte %d: %w", s.read, s.l.explain(err))
+		}
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return 0, s.err
+}
+
+func (s *Stream) readSized(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := s.l.r.Read(p[:min(int64(len(p)), s.left)])
+	s.left -= int64(n)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (s *Stream) readMarked(p []byte) (int, error) {
+	for s.hand == 0 {
+		if s.over {
+			return 0, io.EOF
+		}
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, s.buf[:s.hand])
+	s.buf, s.hand = s.buf[n:], s.hand-n
+	return n, nil
+}
+
+// fill reads what is there and decides how much of it is surely data: all but the
+// last 40 bytes, and those too as soon as more follows.
+func (s *Stream) fill() error {
+	if s.room == nil {
+		s.room = make([]byte, bufferSize+markLen)
+	}
+	s.buf = s.room[:copy(s.room, s.buf)]
+	n, err := s.l.r.Read(s.room[len(s.buf):])
+	s.buf = s.buf[:len(s.buf)+n]
+	if err == nil && s.endsInMark() {
+		if s.over, err = s.quiet(); s.over {
+			s.buf = s.buf[:len(s.buf)-markLen]
+			s.hand = len(s.buf)
+			return nil
+		}
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	s.hand = max(0, len(s.buf)-markLen)
+	return err
+}
+
+func (s *Stream) endsInMark() bool { return bytes.HasSuffix(s.buf, []byte(s.mark)) }
+
+// quiet reports whether nothing follows the mark: the server hung up or says no
+// more. It takes no byte off the line.
+func (s *Stream) quiet() (bool, error) {
+	normal := s.l.conn.limit
+	s.l.conn.limit = min(endGrace, normal)
+	defer func() { s.l.conn.limit = normal }()
+	_, err := s.l.r.Peek(1)
+	if err == nil {
+		return false, nil
+	}
+	if s.l.ctx.Err() != nil {
+		return false, err
+	}
+	return true, nil // hung up, reset or silent: an end like any other once the mark is here
+}
+
+// Close ends the link. Before the end of the RDB it makes the server give up the
+// transfer, which costs it nothing.
+func (s *Stream) Close() error {
+	s.l.close()
+	return nil
+}

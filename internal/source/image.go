@@ -1,0 +1,112 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"rqvault/internal/index"
+	"rqvault/internal/rdb"
+	"rqvault/verify"
+)
+
+// ImageOptions say how to read the jobs of a live Redis.
+type ImageOptions struct {
+	Options
+	TempDir string
+	Before  time.Time // the image's watermark is below this instant; zero: there is none
+	// Seen is told how many keys were read; it may be nil.
+	Seen func(keys int64)
+}
+
+// Image reads the jobs of a live Redis into an index. By scan, the default here, it
+// looks only at the queue library's own keys and never makes the server fork; by
+// another way it reads one instant of everything.
+func Image(ctx context.Context, o ImageOptions) (verify.Image, error) {
+	bo := index.Options{TempDir: o.TempDir}
+	if !o.Before.IsZero() {
+		bo.Before = o.Before.UnixMicro()
+	}
+	im := &image{b: index.NewBuilder(o.Schema, bo), seen: o.Seen}
+	var err error
+	if o.Via == "" || o.Via == Auto || o.Via == Scan {
+		err = im.scan(ctx, o)
+	} else {
+		im.atomic = true
+		err = im.dump(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read live jobs: %w", err), im.b.Close())
+	}
+	return im, nil
+}
+
+type image struct {
+	b      *index.Builder
+	atomic bool
+	keys   int64
+	seen   func(int64)
+}
+
+func (im *image) Rows() verify.Rows                  { return im.b.Jobs() }
+func (im *image) Listed(db int32, queue string) bool { return im.b.Listed(db, queue) }
+func (im *image) Atomic() bool                       { return im.atomic }
+func (im *image) Close() error                       { return im.b.Close() }
+
+func (im *image) Watermark() time.Time {
+	if im.b.Watermark() == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(im.b.Watermark()).UTC()
+}
+
+func (im *image) count(n int) {
+	im.keys += int64(n)
+	if im.seen != nil {
+		im.seen(im.keys)
+	}
+}
+
+func (im *image) scan(ctx context.Context, o ImageOptions) error {
+	for rec, err := range Records(ctx, o.Server, o.Schema, o.Schema.Prefix()+"*", nil) {
+		if err != nil {
+			return err
+		}
+		if err := im.b.Add(rec, 0); err != nil {
+			return err
+		}
+		im.count(1)
+	}
+	return nil
+}
+
+func (im *image) dump(ctx context.Context, o ImageOptions) error {
+	r, err := New(o.Options)
+	if err != nil {
+		return err
+	}
+	d, err := r.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Body.Close() }()
+	w := rdb.NewWalker(d.Body, rdb.Options{Size: max(d.Size, 0), Trailing: d.Trailing})
+	for {
+		c, err := w.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for i := range c.Records {
+			if err := im.b.Add(&c.Records[i], c.Index); err != nil {
+				return err
+			}
+		}
+		im.count(len(c.Records))
+		c.Release()
+	}
+}

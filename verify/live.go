@@ -1,0 +1,144 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rqvault/internal/job"
+	"rqvault/internal/lineage"
+)
+
+// Live is a running Redis, as far as a comparison needs it. Nothing in it writes.
+type Live interface {
+	// Facts is what the server says of itself.
+	Facts(ctx context.Context) (lineage.Facts, error)
+	// Image reads the jobs that are there now; instants before the one given count for
+	// its watermark.
+	Image(ctx context.Context, before time.Time) (Image, error)
+	// Restored returns the jobs that earlier restores of the snapshot signed for.
+	Restored(ctx context.Context) (map[JobKey]bool, error)
+}
+
+// Image is what a live Redis held.
+type Image interface {
+	Rows() Rows
+	Watermark() time.Time
+	Listed(db int32, queue string) bool
+	// Atomic reports whether all of it is from one instant.
+	Atomic() bool
+	Close() error
+}
+
+// settle is how long a job on the move may seem to be nowhere: from its list to the
+// registry of running jobs it takes a worker milliseconds.
+const settle = 2 * time.Second
+
+// Options say what to compare with what.
+type Options struct {
+	Live     Live
+	Rows     func() Rows // the snapshot's index, from its beginning
+	Past     lineage.Past
+	Schema   job.Schema
+	Policy   Policy
+	Now      func() time.Time
+	Survivor func(db int32, queue string, position int64)
+}
+
+// Result is what became of a snapshot's jobs.
+type Result struct {
+	Lineage  lineage.Judgement
+	Facts    lineage.Facts
+	Counts   map[Verdict]int
+	Findings []Finding // all that are not intact
+}
+
+// Against compares a live Redis with a snapshot. What it finds to act on in an image
+// that is no single instant, it looks at a second time: only what both looks say counts.
+func Against(ctx context.Context, o Options) (*Result, error) {
+	first, atomic, err := o.look(ctx)
+	if err != nil || atomic || !actionable(first) {
+		return first, err
+	}
+	timer := time.NewTimer(settle)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	second, _, err := o.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	agree(first, second)
+	return second, nil
+}
+
+func actionable(r *Result) bool {
+	for i := range r.Findings {
+		if r.Findings[i].Action != None {
+			return true
+		}
+	}
+	return false
+}
+
+// agree takes back what only the second look says.
+func agree(first, second *Result) {
+	said := map[JobKey]Finding{}
+	for _, f := range first.Findings {
+		if f.Action != None {
+			said[f.Key()] = f
+		}
+	}
+	for i := range second.Findings {
+		f := &second.Findings[i]
+		before, ok := said[f.Key()]
+		if f.Action == None || ok && before.Verdict == f.Verdict && before.Action == f.Action {
+			continue
+		}
+		second.Counts[f.Verdict]--
+		f.Reason = fmt.Sprintf("it moved while it was looked at (%s); compare again", f.Verdict)
+		f.Verdict, f.Action, f.Guard = Uncertain, Hold, ""
+		second.Counts[Uncertain]++
+	}
+}
+
+func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) {
+	facts, err := o.Live.Facts(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if facts.Persistence.Loading || facts.Persistence.AsyncLoading {
+		return nil, false, lineage.ErrLoading
+	}
+	restored, err := o.Live.Restored(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	image, err := o.Live.Image(ctx, facts.StartedAt())
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	// Rows come out of the image once it is complete, and only then is its watermark known.
+	judgement, err := lineage.Judge(o.Past, facts, image.Watermark())
+	if err != nil {
+		return nil, false, err
+	}
+	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.Now(), Listed: image.Listed,
+		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor}
+	r = &Result{Lineage: judgement, Facts: facts, Counts: map[Verdict]int{}}
+	for f, err := range Compare(o.Rows(), image.Rows(), c) {
+		if err != nil {
+			return nil, false, err
+		}
+		r.Counts[f.Verdict]++
+		if f.Verdict != Intact {
+			r.Findings = append(r.Findings, f)
+		}
+	}
+	return r, image.Atomic(), nil
+}
