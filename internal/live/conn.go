@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -62,8 +63,21 @@ type idleConn struct {
 	idle time.Duration
 }
 
+// secondLook is how long a read goes on after its deadline. If it was this machine
+// that stood still (a paused virtual machine, a suspended laptop), the deadline is
+// over by the time it wakes, though the server's bytes are there.
+const secondLook = 50 * time.Millisecond
+
 func (c *idleConn) Read(b []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
+	n, err := c.readFor(b, c.idle)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		n, err = c.readFor(b, secondLook)
+	}
+	return n, err
+}
+
+func (c *idleConn) readFor(b []byte, d time.Duration) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(b)

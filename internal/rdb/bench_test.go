@@ -27,3 +27,20 @@ func BenchmarkWalk(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkHashFields reads all fields but data of each of 10,000 job hashes; the
+// rate is per job.
+func BenchmarkHashFields(b *testing.B) {
+	records := mustWalk(b, rqDump(10_000), rdb.Options{}).records[:10_000]
+	wanted := func(f []byte) bool { return string(f) != "data" }
+	total := 0
+	take := func(f, v []byte) error { total += len(v); return nil }
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if err := rdb.HashFields(&records[i%len(records)], wanted, take); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}

@@ -213,3 +213,38 @@ func TestChunksAreIndependent(t *testing.T) {
 		}
 	}
 }
+
+// Chunks may be read and released by other goroutines while the walker goes on.
+func TestChunksAcrossGoroutines(t *testing.T) {
+	d := rqDump(3000)
+	w := rdb.NewWalker(bytes.NewReader(d), rdb.Options{ChunkSize: 16 << 10, MaxValue: 1 << 20})
+	chunks, sums := make(chan *rdb.Chunk, 4), make(chan int)
+	for range 3 {
+		go func() {
+			keys := 0
+			for c := range chunks {
+				for i := range c.Records {
+					if c.Records[i].Kind == keyspace.Hash && rdb.Elements(&c.Records[i], func(rdb.Element) error { return nil }) == nil {
+						keys++
+					}
+				}
+				if !bytes.Equal(c.Data, d[c.Offset:c.Offset+int64(len(c.Data))]) {
+					keys = -1 << 20
+				}
+				c.Release()
+			}
+			sums <- keys
+		}()
+	}
+	var err error
+	for err == nil {
+		var c *rdb.Chunk
+		if c, err = w.Next(); err == nil {
+			chunks <- c
+		}
+	}
+	close(chunks)
+	if keys := <-sums + <-sums + <-sums; keys != 3000 || err != io.EOF {
+		t.Errorf("%d hashes read, %v; want 3000", keys, err)
+	}
+}

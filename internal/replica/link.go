@@ -26,7 +26,8 @@ const (
 // so it holds the one it was made with.
 type link struct {
 	ctx    context.Context
-	conn   *idleConn
+	conn   *idleConn // the socket, under TLS if there is any
+	rw     net.Conn  // what is spoken on
 	r      *bufio.Reader
 	secure bool
 	spoke  bool // the server has answered something
@@ -40,8 +41,21 @@ type idleConn struct {
 	limit time.Duration
 }
 
+// secondLook is how long a read goes on after its deadline. If it was this machine
+// that stood still (a paused virtual machine, a suspended laptop), the deadline is
+// over by the time it wakes, though the server's bytes are there.
+const secondLook = 50 * time.Millisecond
+
 func (c *idleConn) Read(b []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(c.limit)); err != nil {
+	n, err := c.readFor(b, c.limit)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		n, err = c.readFor(b, secondLook)
+	}
+	return n, err
+}
+
+func (c *idleConn) readFor(b []byte, d time.Duration) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(b)
@@ -61,13 +75,14 @@ func open(ctx context.Context, t Target, o Options) (*link, error) {
 	if err != nil {
 		return nil, (&link{ctx: ctx}).explain(err)
 	}
-	if t.TLS != nil {
-		if conn, err = handshake(ctx, conn, t, o); err != nil {
+	l := &link{ctx: ctx, conn: &idleConn{Conn: conn, limit: o.IdleTimeout}, secure: t.TLS != nil}
+	l.rw = l.conn
+	if l.secure {
+		if l.rw, err = handshake(ctx, l.conn, t, o); err != nil {
 			return nil, err
 		}
 	}
-	l := &link{ctx: ctx, conn: &idleConn{Conn: conn, limit: o.IdleTimeout}, secure: t.TLS != nil}
-	l.r = bufio.NewReaderSize(l.conn, bufferSize)
+	l.r = bufio.NewReaderSize(l.rw, bufferSize)
 	l.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	if err := l.login(t); err != nil {
 		err = l.explain(err)
@@ -123,7 +138,7 @@ func (l *link) send(args ...string) error {
 	for _, a := range args {
 		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
 	}
-	_, err := io.WriteString(l.conn, b.String())
+	_, err := io.WriteString(l.rw, b.String())
 	return err
 }
 

@@ -62,11 +62,11 @@ func loadRDB(t *testing.T, b []byte) string {
 func TestSyncReadsTheRDBAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
-		"disk-based":         {"--repl-diskless-sync", "no"},
-		"diskless":           {"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"},
-		"diskless with wait": {"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "2"},
+		"disk-based":              {"--repl-diskless-sync", "no"},
+		"diskless":                {"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"},
+		"diskless with wait":      {"--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "2"},
 		"slow, with sign of life": {"--repl-diskless-sync", "no", "--rdb-key-save-delay", "2000"},
-		"no checksum": {"--rdbchecksum", "no", "--repl-diskless-sync-delay", "0"},
+		"no checksum":             {"--rdbchecksum", "no", "--repl-diskless-sync-delay", "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

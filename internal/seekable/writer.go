@@ -84,8 +84,9 @@ func NewWriter(w io.Writer, o Options) (*Writer, error) {
 	}
 	free := &sync.Pool{}
 	for range o.Workers {
+		// A single segment makes even the smallest frame declare its size.
 		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level),
-			zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true))
+			zstd.WithWindowSize(1<<20), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(true))
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}

@@ -118,21 +118,12 @@ func isOperation(err error) bool {
 
 // describe puts what a service said, or what kept the request from it, in one line.
 func describe(err error) string {
-	var ae smithy.APIError
 	var re *awshttp.ResponseError
-	answered := errors.As(err, &re)
-	if !answered || re.Response == nil {
-		// The outermost layer only repeats the operation's name.
-		var oe *smithy.OperationError
-		if errors.As(err, &oe) && oe.Err != nil {
-			err = oe.Err
-		}
-		if errors.Is(err, context.Canceled) {
-			return context.Canceled.Error()
-		}
-		return err.Error()
+	if !errors.As(err, &re) || re.HTTPStatusCode() == 0 {
+		return describeSilence(err)
 	}
 	text := fmt.Sprintf("HTTP %d", re.HTTPStatusCode())
+	var ae smithy.APIError
 	if errors.As(err, &ae) {
 		text += " " + ae.ErrorCode()
 		if m := ae.ErrorMessage(); m != "" && m != ae.ErrorCode() {
@@ -146,4 +137,21 @@ func describe(err error) string {
 		text += ", request id " + id
 	}
 	return text
+}
+
+// describeSilence tells why no answer came, without the layers that only repeat the
+// operation's name.
+func describeSilence(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return context.Canceled.Error()
+	}
+	var re *awshttp.ResponseError
+	var oe *smithy.OperationError
+	switch {
+	case errors.As(err, &re) && re.ResponseError != nil && re.Err != nil:
+		err = re.Err
+	case errors.As(err, &oe) && oe.Err != nil:
+		err = oe.Err
+	}
+	return err.Error()
 }

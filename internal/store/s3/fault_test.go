@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"rqvault/internal/s3test"
 	"rqvault/internal/snapshot"
@@ -19,6 +20,16 @@ import (
 const always = 1 << 30
 
 func quiet(*testing.T) *log.Logger { return log.New(io.Discard, "", 0) }
+
+// patience shortens the idle limit where the fault is silence. Elsewhere a busy
+// machine must not look like a fault.
+func patience(f fault) func(*s3.Options) {
+	return func(o *s3.Options) {
+		if f == stallReply || f == stallWrite || f == stallBody {
+			o.IdleTimeout, o.Attempts = 500*time.Millisecond, 4
+		}
+	}
+}
 
 // After each fault there is either the right object and no error, or an error and
 // no object; never an unfinished upload.
@@ -43,6 +54,7 @@ func TestWriteFaults(t *testing.T) {
 		{"PUT not read", smallPart, "PutObject", 1, stallWrite, true},
 		{"PUT with a wrong body", 1000, "PutObject", always, spoilBody, false},
 		{"create upload dropped", 3 * smallPart, "CreateMultipartUpload", 2, dropBefore, true},
+		{"create upload answer lost", 3 * smallPart, "CreateMultipartUpload", 1, dropReply, true},
 		{"create upload refused", 3 * smallPart, "CreateMultipartUpload", always, slowDown, false},
 		{"part answers lost", 3 * smallPart, "UploadPart", 3, dropReply, true},
 		{"parts refused twice", 3 * smallPart, "UploadPart", 2, slowDown, true},
@@ -60,7 +72,7 @@ func TestWriteFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := newProxy(t, server, false, on(c.op, c.times, c.fault))
 			prefix := "faults/" + c.op + "/" + c.name
-			s, direct := p.store(t, func(o *s3.Options) { o.Prefix = prefix }), server.Store(t, prefix)
+			s, direct := p.store(t, func(o *s3.Options) { o.Prefix = prefix }, patience(c.fault)), server.Store(t, prefix)
 			data := storetest.Bytes(c.size)
 			err := storetest.TryPut(t.Context(), s, "k", data)
 			if got := storetest.Keys(t, direct.Abandoned(t.Context())); got != nil {
@@ -119,7 +131,7 @@ func TestLostAnswerToRefusal(t *testing.T) {
 				}
 				return pass
 			})
-			err := storetest.TryPut(t.Context(), p.store(t), "k", storetest.Bytes(size))
+			err := storetest.TryPut(t.Context(), p.store(t, patience(f)), "k", storetest.Bytes(size))
 			if !errors.Is(err, snapshot.ErrExists) {
 				t.Errorf("%d bytes: got error %v, want %v", size, err, snapshot.ErrExists)
 			}
@@ -167,7 +179,7 @@ func TestReadFaults(t *testing.T) {
 			if c.key == "small" {
 				want = data[c.from:1000]
 			}
-			got, err := storetest.Get(t.Context(), p.store(t), c.key, c.from, -1)
+			got, err := storetest.Get(t.Context(), p.store(t, patience(c.fault)), c.key, c.from, -1)
 			if c.want != nil {
 				if !errors.Is(err, c.want) {
 					t.Fatalf("got error %v, want %v", err, c.want)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/minio/crc64nvme"
@@ -39,6 +40,7 @@ func partSize(first int64, number int32) int64 {
 type upload struct {
 	w       *writer
 	id      string
+	doubled bool        // begin was tried more than once: there may be a second upload
 	number  int32       // of the last part begun
 	total   int64       // bytes in all parts begun
 	whole   hash.Hash64 // CRC64NVME over them
@@ -71,10 +73,14 @@ func (w *writer) begin() (*upload, error) {
 	if aws.ToString(out.UploadId) == "" {
 		return nil, errors.New("the service told no upload id")
 	}
-	return &upload{
+	u := &upload{
 		w: w, id: *out.UploadId, whole: crc64nvme.New(),
 		slots: make(chan struct{}, w.store.opts.Concurrency),
-	}, nil
+	}
+	if tries, ok := retry.GetAttemptResults(out.ResultMetadata); ok {
+		u.doubled = len(tries.Results) > 1
+	}
+	return u, nil
 }
 
 // lingering returns a context that ends a while after its parent does.
@@ -158,6 +164,26 @@ func (u *upload) complete(ctx context.Context, sum string) error {
 	}
 	_, err := store.client.CompleteMultipartUpload(ctx, in)
 	return err
+}
+
+// sweep ends the uploads that began when the answer to begin was lost. It is for
+// after the commit: the key is taken then, so that an upload of somebody else under
+// it, which looks the same, has nothing left to win. Best effort, like Abort.
+func (u *upload) sweep() {
+	ctx, cancel := forCleanup(u.w.ctx)
+	defer cancel()
+	// The exact key as prefix is understood by all services, other prefixes are not.
+	out, err := u.w.store.client.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{
+		Bucket: &u.w.store.opts.Bucket, Prefix: u.w.store.full(u.w.key),
+	})
+	if err != nil {
+		return
+	}
+	for _, other := range out.Uploads {
+		if aws.ToString(other.Key) == *u.w.store.full(u.w.key) && aws.ToString(other.UploadId) != "" {
+			_ = u.w.store.abortUpload(ctx, u.w.key, *other.UploadId)
+		}
+	}
 }
 
 // encodeCRC writes a CRC64 as the protocol does.

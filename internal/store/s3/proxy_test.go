@@ -39,7 +39,6 @@ type request struct {
 	op     string // operation's name in the SDK
 	header http.Header
 	body   int64
-	range_ string
 }
 
 // proxy stands between a store and a real server. The rule sees each request and
@@ -75,7 +74,7 @@ func newProxy(t *testing.T, server *s3test.Server, tls bool, rule func(op string
 	return p
 }
 
-// store opens the server's bucket through the proxy, with a short patience.
+// store opens the server's bucket through the proxy.
 func (p *proxy) store(t *testing.T, change ...func(*s3.Options)) *s3.Store {
 	t.Helper()
 	p.server.Setenv(t)
@@ -89,7 +88,7 @@ func (p *proxy) store(t *testing.T, change ...func(*s3.Options)) *s3.Store {
 	}
 	o := s3.Options{
 		Bucket: p.server.Bucket, Endpoint: p.front.URL, PartSize: smallPart,
-		Attempts: 3, MaxBackoff: 20 * time.Millisecond, IdleTimeout: 400 * time.Millisecond,
+		Attempts: 3, MaxBackoff: 20 * time.Millisecond,
 	}
 	for _, f := range change {
 		f(&o)
@@ -130,7 +129,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	n := p.counts[op]
 	p.counts[op]++
-	p.seen = append(p.seen, request{op, r.Header.Clone(), r.ContentLength, r.Header.Get("Range")})
+	p.seen = append(p.seen, request{op, r.Header.Clone(), r.ContentLength})
 	if op == "UploadPart" {
 		p.inFlight++
 		p.most = max(p.most, p.inFlight)

@@ -177,6 +177,9 @@ func (r *reader) expect(out *s3.GetObjectOutput) {
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil && r.err == nil {
+		r.err = r.store.fail("get", r.key, err) // bytes that came earlier would hide it
+	}
 	if r.err == nil && r.left == 0 {
 		r.err = r.end(nil)
 	}
@@ -189,10 +192,11 @@ func (r *reader) Read(p []byte) (int, error) {
 		}
 		switch {
 		case r.left == 0:
-			// Checked before the last byte is handed out, since many callers read
-			// the length they know and never ask for the end.
+			// Checked before the last bytes are handed out: many callers read the
+			// length they know and never ask for the end, and io.ReadFull drops an
+			// error that comes with the last byte.
 			if r.err = r.end(err); r.err != io.EOF {
-				return n, r.err
+				return 0, r.err
 			}
 			return n, nil
 		case err != nil:

@@ -134,6 +134,9 @@ func (w *writer) Commit(ctx context.Context) error {
 		w.Abort()
 		return w.store.fail("put", w.key, err)
 	}
+	if w.upload != nil && w.upload.doubled {
+		w.upload.sweep()
+	}
 	w.done = true
 	w.cancel(nil)
 	w.buf = nil

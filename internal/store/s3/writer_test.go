@@ -87,6 +87,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err := w.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.most > inFlight {
 		t.Errorf("parts on their way at once: got %d, want at most %d", p.most, inFlight)
 	}

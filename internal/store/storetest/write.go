@@ -14,7 +14,7 @@ import (
 
 const (
 	racers     = 16
-	raceRounds = 100
+	raceRounds = 60
 
 	largeRacers = 4
 	largeRounds = 3

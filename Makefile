@@ -1,0 +1,58 @@
+# rqvault: build, test, and see it work. `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+FUZZTIME ?= 60s
+
+# What is set for somebody's own Redis or store must not reach tests and demos; only
+# where to find the programs may (see tools/setup.sh).
+PROGRAMS := RQVAULT_PYTHON RQVAULT_REDIS_SERVER RQVAULT_VERSITYGW
+unexport $(filter-out $(PROGRAMS),$(filter RQVAULT_%,$(.VARIABLES)))
+
+# Git refuses a clone that belongs to somebody else (a directory mounted into a
+# container), and then Go cannot stamp the commit. That is no reason not to build.
+ifneq ($(shell git rev-parse HEAD >/dev/null 2>&1 && echo stamp),stamp)
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+endif
+
+.PHONY: build
+build: ## build ./bin/rqvault, one static program
+	@tools/setup.sh build
+	CGO_ENABLED=0 go build -trimpath -o bin/rqvault .
+
+.PHONY: test
+test: ## install what the tests need, check the code, run every test against real servers
+	@tools/setup.sh test
+	@test -z "$$(gofmt -l .)" || { echo "gofmt -w is needed on:"; gofmt -l .; exit 1; }
+	go vet ./...
+	.bin/staticcheck ./...
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: demo
+demo: ## lose 42 real jobs with kill -9 and get them back, every command shown
+	@tools/setup.sh demo
+	@$(MAKE) build
+	@tools/demo.sh
+
+.PHONY: demo-s3
+demo-s3: ## the same in short, with the snapshots in an S3 bucket
+	@tools/setup.sh demo-s3
+	@$(MAKE) build
+	@tools/demo-s3.sh
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser, each for FUZZTIME (60s)
+	@tools/setup.sh build
+	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what was built, the tools too
+	rm -rf bin .bin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Installs what is missing for one purpose, and nothing else:
+#
+#   tools/setup.sh build     Go is asked for, never installed
+#   tools/setup.sh demo      redis-server and Python's RQ
+#   tools/setup.sh demo-s3   these, and an S3 server
+#   tools/setup.sh test      these, zstd, a C compiler for the race detector, staticcheck
+#
+# Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
+# the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
+# RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq) or RQVAULT_VERSITYGW.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${RQVAULT_PYTHON:-/usr/bin/python3}
+packages=()
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+	printf 'setup: %s\n' "$*" >&2
+	exit 1
+}
+
+# need PACKAGE COMMAND...: the package is wanted if the command does not succeed.
+need() {
+	local package=$1
+	shift
+	"$@" >/dev/null 2>&1 || packages+=("$package")
+}
+
+need_go() {
+	local why
+	command -v go >/dev/null ||
+		fail "Go is missing: install it from https://go.dev/doc/install, then run the same command again"
+	why=$(go list -m 2>&1) ||
+		fail "this Go cannot build rqvault, go.mod asks for $(sed -n 's/^go //p' go.mod): ${why//$'\n'/; }"
+}
+
+need_servers() {
+	need redis-server command -v "${RQVAULT_REDIS_SERVER:-redis-server}"
+	need redis-tools command -v redis-cli
+	need python3-rq "$python" -c 'import rq'
+}
+
+need_test() {
+	need_servers
+	need zstd command -v zstd
+	need gcc command -v gcc
+	need libc6-dev test -e /usr/include/stdlib.h
+}
+
+# as_root COMMAND...: runs it as root, asking for a password only on a terminal.
+as_root() {
+	if [[ $(id -u) == 0 ]]; then
+		"$@"
+	elif [[ -t 0 ]]; then
+		sudo "$@"
+	else
+		sudo -n "$@"
+	fi
+}
+
+can_install() {
+	command -v apt-get >/dev/null || return 1
+	[[ $(id -u) == 0 ]] && return
+	command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }
+}
+
+# install_packages leaves the services of this machine alone. A package of Debian's starts
+# its service when it is installed; here the two programs by which it does so are replaced,
+# for this one run of apt, by one that does nothing.
+install_packages() {
+	((${#packages[@]})) || return 0
+	can_install || fail "please install by hand, then run the same command again: ${packages[*]}"
+	say "installing ${packages[*]}"
+	local idle=$PWD/.bin/idle path=/usr/sbin:/usr/bin:/sbin:/bin
+	mkdir -p "$idle"
+	printf '#!/bin/sh\nexit 0\n' >"$idle/invoke-rc.d"
+	cp "$idle/invoke-rc.d" "$idle/deb-systemd-invoke"
+	chmod +x "$idle"/*
+	as_root apt-get -qq update || say "apt-get update failed; trying with the package lists at hand"
+	as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+		apt-get -qq -y -o "DPkg::Path=$idle:$path" -o Dpkg::Use-Pty=0 --no-install-recommends \
+		install "${packages[@]}" >.bin/apt.log 2>&1 </dev/null ||
+		fail "apt-get could not install ${packages[*]}: $(tail -n 3 .bin/apt.log)"
+	rm -r "$idle"
+	[[ " ${packages[*]} " != *" redis-server "* ]] || keep_off_boot
+}
+
+# keep_off_boot makes sure that the Redis which came for the tests does not start with the
+# machine, as Debian's would.
+keep_off_boot() {
+	as_root update-rc.d redis-server disable >>.bin/apt.log 2>&1 || :
+	say "redis-server's own service was not started, and will not start at boot"
+}
+
+# go_tool NAME PACKAGE: builds a program of tools/go.mod into .bin/, unless it is there.
+# It is renamed into place, since tests may build the same one at the same time.
+go_tool() {
+	local name=$1 package=$2
+	[[ -x .bin/$name && ! tools/go.mod -nt .bin/$name ]] && return
+	say "building $name (once, may take minutes)"
+	mkdir -p .bin
+	(cd tools && go build -o "../.bin/$name.$$" "$package") || fail "$name could not be built"
+	mv ".bin/$name.$$" ".bin/$name"
+}
+
+need_s3() {
+	[[ -n ${RQVAULT_VERSITYGW:-} ]] || go_tool versitygw github.com/versity/versitygw/cmd/versitygw
+}
+
+# prove says which program is missing even now, in words of what to do.
+prove() {
+	local what=$1
+	shift
+	"$@" >/dev/null 2>&1 || fail "$what"
+}
+
+prove_servers() {
+	prove "${RQVAULT_REDIS_SERVER:-redis-server} does not run" "${RQVAULT_REDIS_SERVER:-redis-server}" --version
+	prove "redis-cli does not run" redis-cli --version
+	prove "$python has no rq: install python3-rq, or set RQVAULT_PYTHON to a python3 that has it" "$python" -c 'import rq'
+}
+
+case ${1:-} in
+build)
+	need_go
+	;;
+demo | demo-s3)
+	need_go
+	need_servers
+	install_packages
+	prove_servers
+	[[ $1 == demo ]] || need_s3
+	;;
+test)
+	need_go
+	need_test
+	install_packages
+	prove_servers
+	need_s3
+	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
+	;;
+*)
+	fail "usage: tools/setup.sh build|demo|demo-s3|test"
+	;;
+esac
