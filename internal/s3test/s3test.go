@@ -86,7 +86,9 @@ func start(t testing.TB, tls bool) *Server {
 		}
 	}
 	s.makeBucket(t, s.Bucket)
+	scheme := "http://"
 	if tls {
+		scheme = "https://"
 		s.CAFile, s.keyFile = writeCertificate(t, dir)
 	}
 	var err error
@@ -94,6 +96,7 @@ func start(t testing.TB, tls bool) *Server {
 		if s.Address, err = freeAddress(); err != nil {
 			t.Fatal(err)
 		}
+		s.Endpoint = scheme + s.Address
 		if err = s.run(); err == nil {
 			break
 		}
@@ -107,15 +110,12 @@ func start(t testing.TB, tls bool) *Server {
 
 // run starts the program on the server's address and waits until it answers.
 func (s *Server) run() error {
-	scheme := "http"
 	args := []string{"--port", s.Address, "--quiet", "--health", s.health,
 		"--access", accessKey, "--secret", secretKey}
 	if s.CAFile != "" {
-		scheme = "https"
 		args = append(args, "--cert", s.CAFile, "--key", s.keyFile)
 	}
 	args = append(args, "posix", "--versioning-dir", filepath.Join(s.dir, "versions"), s.Data)
-	s.Endpoint = scheme + "://" + s.Address
 
 	out, err := os.Create(filepath.Join(s.dir, "output"))
 	if err != nil {

@@ -92,6 +92,24 @@ func TestWriteFaults(t *testing.T) {
 	}
 }
 
+// A cancellation in the very request that begins an upload must not lose its id.
+func TestCancelledWhileUploadBegins(t *testing.T) {
+	server := s3test.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := newProxy(t, server, false, func(op string, _ int, _ *http.Request) fault {
+		if op == "CreateMultipartUpload" {
+			cancel()
+		}
+		return pass
+	})
+	err := storetest.TryPut(ctx, p.store(t), "k", storetest.Bytes(2*smallPart))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want %v", err, context.Canceled)
+	}
+	p.front.Close() // waits for what is under way
+	storetest.Empty(t, server.Store(t, ""))
+}
+
 // The parts that cross a digest check over TLS are not signed: the digest header is
 // all that protects them.
 func TestWrongBodyOverTLS(t *testing.T) {

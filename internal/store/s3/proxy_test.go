@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"io"
 	"net/http"
@@ -168,9 +169,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // forward sends the request on as it is. The signature covers the host that the
-// client named, so that stays.
+// client named, so that stays. What has begun is finished, like a server would, when
+// the client goes away.
 func (p *proxy) forward(w http.ResponseWriter, r *http.Request, body []byte, f fault) {
-	out, err := http.NewRequestWithContext(r.Context(), r.Method, p.server.Endpoint+r.URL.RequestURI(), bytes.NewReader(body))
+	out, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, p.server.Endpoint+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		panic(err)
 	}
