@@ -15,9 +15,10 @@ import (
 // It only has to outlive the repeated runs after one incident.
 const ledgerLife = 7 * 24 * time.Hour
 
-// LedgerKey is the hash in which a restore of that snapshot signs what it put back. It
-// lives beside the data it speaks of, so a flush or an older dump takes both.
-func LedgerKey(snapshotID string) string { return "rqvault:ledger:" + snapshotID }
+// LedgerKey is the hash in which restores sign what they put back, whichever snapshot it
+// came from: an older one must not bring back what ran meanwhile. It lives beside the
+// data it speaks of, so a flush or an older dump takes both.
+const LedgerKey = "rqvault:ledger"
 
 // Batches of restore.lua: small enough that one script call each stays short and the
 // pipeline's memory bounded.
@@ -61,8 +62,9 @@ type Options struct {
 	Format     keyspace.Format     // of the snapshot's dump
 	Rows       func() verify.Rows  // the snapshot's index, from its beginning
 	Registered map[string][]string // lists that the snapshot's queues were registered under, by database
-	Now        func() time.Time
-	Outcome    func(Outcome) // told once for each step
+	TakenAt    time.Time           // the instant of the snapshot, by the server's clock
+	Now        func() time.Time    // by the server's clock
+	Outcome    func(Outcome)       // told once for each step
 	Progress   func(done, total int)
 }
 
@@ -98,8 +100,8 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 }
 
 func newWriter(p *Plan, o Options) writer {
-	return writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey(string(p.Snapshot)),
-		life: int64(ledgerLife / time.Second), now: o.Now().UnixMilli()}
+	return writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey,
+		life: int64(ledgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli()}
 }
 
 type applier struct {
@@ -144,6 +146,8 @@ func (a *applier) registerQueues(ctx context.Context) error {
 		}
 		key := a.o.Schema.QueuesKey()
 		c := &call{keys: []string{a.w.ledger, key}}
+		a.w.head(c, "queues", statePlaced, verify.GuardSame, "")
+		c.add(0, "steps", 0)
 		for i := 0; i < len(names); i += membersPerStep {
 			args := []any{"SADD", key}
 			for _, n := range names[i:min(len(names), i+membersPerStep)] {
@@ -151,8 +155,7 @@ func (a *applier) registerQueues(ctx context.Context) error {
 			}
 			c.step(nil, args...)
 		}
-		head := []any{"queues", a.w.life, statePlaced, string(verify.GuardSame), "", 0, "steps", 0}
-		replies, err := a.o.Redis.Run(ctx, int(db), restoreScript, []Call{{Keys: c.keys, Args: append(head, c.args...)}})
+		replies, err := a.o.Redis.Run(ctx, int(db), restoreScript, []Call{{Keys: c.keys, Args: c.args}})
 		if err != nil {
 			return fmt.Errorf("register the queues: %w", err)
 		}

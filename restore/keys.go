@@ -138,9 +138,10 @@ func (a *applier) key(ctx context.Context, k *index.KeyRow, s *Step) error {
 
 func (w *writer) key(name string, rec *keyspace.Record) (Call, error) {
 	c := &call{keys: []string{w.ledger, name}}
-	c.add(keyEntry(name), w.life, statePlaced, string(verify.GuardAbsent), "", 0)
-	if !w.fields {
-		return Call{Keys: c.keys, Args: append(c.args, "restore", rec.ExpireAt, payload(rec))}, nil
+	w.head(c, keyEntry(name), statePlaced, verify.GuardAbsent, "")
+	c.add(0)
+	if p := payload(rec); p != nil && !w.fields {
+		return Call{Keys: c.keys, Args: append(c.args, "restore", rec.ExpireAt, p)}, nil
 	}
 	steps, err := logical(name, rec)
 	if err != nil {

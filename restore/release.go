@@ -41,7 +41,7 @@ func (a *applier) release(ctx context.Context) error {
 }
 
 func (a *applier) place(ctx context.Context, k queueKey, steps []*Step) error {
-	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)}, Args: []any{steps[0].After, a.o.Schema.PayloadField()}}
+	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)}, Args: []any{steps[0].After, a.o.Schema.PayloadField(), a.o.Now().UnixMilli()}}
 	for _, s := range steps {
 		c.Args = append(c.Args, JobEntry(s.JobID), s.JobID, a.o.Schema.PartKey(s.JobID, job.HashPart))
 	}

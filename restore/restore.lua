@@ -1,7 +1,8 @@
 -- Puts one job back, all but its place in a queue. See restore/write.go for the arguments.
 --
 -- KEYS: ledger, the job's hash (or the key to restore), every other key the steps touch
--- ARGV: ledger field, ledger's life in seconds, state to sign with,
+-- ARGV: ledger field, ledger's life in seconds, state to sign with ("word:ms"), the
+--       instant of the snapshot in ms (older entries of the ledger are about earlier data),
 --       guard ('absent' or 'same'), the field that makes a hash a job ('' for a plain key),
 --       n, n times (field, value): the version a 'same' guard demands,
 --       how the value comes, and its expiry in ms (0: none):
@@ -17,11 +18,11 @@ local function take()
   return ARGV[at]
 end
 
-local entry, life, state, guard, payload = take(), take(), take(), take(), take()
+local entry, life, state, since, guard, payload = take(), take(), take(), take(), take(), take()
 
-local prior = redis.call('HGET', ledger, entry)
-if prior then
-  return {'ledger', prior}
+local word, signed = string.match(redis.call('HGET', ledger, entry) or '', '^(%a+):(%d+)$')
+if word and tonumber(signed) >= tonumber(since) then
+  return {'ledger', word}
 end
 
 local demanded = tonumber(take())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
@@ -27,6 +29,7 @@ type writer struct {
 	format keyspace.Format
 	ledger string
 	life   int64 // of the ledger, seconds
+	since  int64 // instant of the snapshot, Unix ms
 	now    int64 // Unix ms
 	fields bool  // write values command by command, because RESTORE is refused here
 }
@@ -46,11 +49,24 @@ func (c *call) step(keys []string, args ...any) {
 	c.add(args...)
 }
 
+// head adds the arguments with which every call of restore.lua begins.
+func (w *writer) head(c *call, entry, state string, guard verify.Guard, payloadField string) {
+	c.add(entry, w.life, sign(state, w.now), w.since, string(guard), payloadField)
+}
+
+// sign is a ledger entry's value: what was done, and when in Unix ms.
+func sign(state string, now int64) string { return state + ":" + strconv.FormatInt(now, 10) }
+
 // JobEntry is the field of the ledger under which a job is signed for.
 func JobEntry(id string) string { return "job:" + id }
 
-// Settled reports whether a ledger entry says that nothing is left to do for the job.
-func Settled(state string) bool { return state != stateHeld }
+// Settled reports whether a ledger entry says that nothing is left to do for the job of
+// a snapshot from that instant. Entries signed before it are about earlier data.
+func Settled(entry string, since time.Time) bool {
+	state, at, _ := strings.Cut(entry, ":")
+	ms, err := strconv.ParseInt(at, 10, 64)
+	return err == nil && ms >= since.UnixMilli() && state != stateHeld
+}
 
 // job builds the call for one job.
 func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
@@ -68,7 +84,7 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	if s.held() {
 		state = stateHeld
 	}
-	c.add(JobEntry(row.ID), w.life, state, string(s.Guard), w.schema.PayloadField())
+	w.head(c, JobEntry(row.ID), state, s.Guard, w.schema.PayloadField())
 	if err := w.version(c, rec, s); err != nil {
 		return Call{}, err
 	}
@@ -123,8 +139,8 @@ func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
 
 // value adds the hash, or any other value to be restored under the call's second key.
 func (w *writer) value(c *call, rec *keyspace.Record, expireAt int64) error {
-	if !w.fields {
-		c.add("restore", expireAt, payload(rec))
+	if p := payload(rec); p != nil && !w.fields {
+		c.add("restore", expireAt, p)
 		return nil
 	}
 	var fields []any
@@ -172,9 +188,9 @@ func (w *writer) parts(ctx context.Context, c *call, row *job.Row) error {
 // cannot be added, and a live stream is newer.
 func (w *writer) results(c *call, key string, rec *keyspace.Record) error {
 	keys := []string{key}
-	if !w.fields {
+	if p := payload(rec); p != nil && !w.fields {
 		c.step(nil, "!create", key, 1)
-		c.step(keys, "RESTORE", key, rec.ExpireAt, payload(rec), "ABSTTL")
+		c.step(keys, "RESTORE", key, rec.ExpireAt, p, "ABSTTL")
 		return nil
 	}
 	steps, err := logical(key, rec)
@@ -251,5 +267,5 @@ func score(f float64) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
-// payload is the value as RESTORE takes it.
+// payload is the value as RESTORE takes it; nil where no payload can carry it.
 func payload(rec *keyspace.Record) []byte { return rdb.Payload(nil, rec) }

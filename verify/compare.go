@@ -16,8 +16,7 @@ type Context struct {
 	Lineage lineage.Judgement
 	Policy  Policy
 	Now     time.Time
-	// Restored reports whether an earlier restore of this snapshot put the job back. It
-	// may be nil.
+	// Restored reports whether a restore since the snapshot put the job back. It may be nil.
 	Restored func(k JobKey) bool
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.
@@ -131,12 +130,14 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 		return finding(s, Advanced, None, "live has another job under this id, created %s; live wins", clock(l.CreatedAt))
 	case lv > sv:
 		return finding(s, Advanced, None, "live is newer: %s there, last touched %s", l.Status, clock(lv))
+	case lv == sv && l.Status == s.Status:
+		return c.judgePlace(s, l)
+	case c.Lineage.Mode == lineage.Complete:
+		return finding(s, Advanced, None, "live has moved on since: %s there, %s in the snapshot", l.Status, s.Status)
 	case lv < sv:
 		return finding(s, Regressed, Hold, "live has an older version: %s there, %s in the snapshot; it must not run again by itself", l.Status, s.Status)
-	case l.Status != s.Status:
-		return finding(s, Uncertain, Hold, "same age, but %s in live and %s in the snapshot", l.Status, s.Status)
 	}
-	return c.judgePlace(s, l)
+	return finding(s, Uncertain, Hold, "same age, but %s in live and %s in the snapshot", l.Status, s.Status)
 }
 
 // judgePlace is for a job whose hash is the same on both sides: is its id where a job

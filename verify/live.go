@@ -17,7 +17,7 @@ type Live interface {
 	// Image reads the jobs that are there now; instants before the one given count for
 	// its watermark.
 	Image(ctx context.Context, before time.Time) (Image, error)
-	// Restored returns the jobs that earlier restores of the snapshot signed for.
+	// Restored returns the jobs that restores signed for since the snapshot.
 	Restored(ctx context.Context) (map[JobKey]bool, error)
 }
 

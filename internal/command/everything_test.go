@@ -32,7 +32,7 @@ func TestEveryKeyOfEveryJobComesBackAsItWas(t *testing.T) {
 	v := newVault(t)
 	before := fill(t, v, 0, 3)
 	want := restorable(before, heldJobs...)
-	if len(want) < 180 || len(before)-len(want) < 40 {
+	if len(want) < 170 || len(before)-len(want) < 50 {
 		t.Fatalf("%d of %d keys would come back: the test's data is not what it should be", len(want), len(before))
 	}
 	bucket := s3test.Start(t)
@@ -99,8 +99,8 @@ SimpleWorker([q], connection=c, serializer=JSONSerializer).work(burst=True, logg
 		got[f[1]] = append(got[f[1]], f[2])
 	}
 	// Children are enqueued as their parents end: p1 in the first pass over default, p2
-	// in mail:eu after it.
-	children := []string{"waits-1", "waits-any", "waits-2", "waits-ended"}
+	// in mail:eu after it. RQ 1.13 itself also enqueues a canceled child then.
+	children := []string{"waits-1", "waits-any", "waits-2", "waits-ended", "canceled-deferred"}
 	var direct []string
 	seen := map[string]int{}
 	for _, id := range got["default"] {

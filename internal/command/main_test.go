@@ -3,22 +3,38 @@ package command_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
 	"rqvault/internal/command"
 )
 
-// TestMain lets the test binary be rqvault where it is called by that name, as main.go
-// would run it, so that tests can start it as a process and kill it.
+// asRqvault is the variable that makes the test binary be rqvault.
+const asRqvault = "RQVAULT_TEST_BINARY_IS"
+
+// TestMain lets the test binary be rqvault, as main.go runs it, so that tests can start
+// it as a process of its own and kill it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rqvault": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		code := command.Run(ctx, os.Args, command.Streams{Out: os.Stdout, Err: os.Stderr})
-		stop()
-		os.Exit(code)
-	}})
+	if os.Getenv(asRqvault) != "rqvault" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := command.Run(ctx, os.Args, command.Streams{Out: os.Stdout, Err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// process is rqvault as a process of its own, not started yet.
+func process(t testing.TB, args []string, env ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Args = args
+	cmd.Env = append(append(os.Environ(), asRqvault+"=rqvault"), env...)
+	return cmd
 }

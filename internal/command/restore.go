@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -162,9 +163,15 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	if err != nil {
 		return fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
 	}
+	facts, err := cmp.redis.Facts(c.Context)
+	if err != nil {
+		return err
+	}
+	skew := time.Duration(facts.ClockSkewMS) * time.Millisecond
+	now := func() time.Time { return e.now().Add(skew) }
 	out := newRestoreOut(p, true)
 	o := restore.Options{Redis: cmp.redis, Values: values, Schema: e.schema, Format: format, Rows: cmp.rows,
-		Registered: m.Registered, Now: e.now, Outcome: out.add,
+		Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
 		Progress: func(done, total int) { progress.begun("restoring (jobs)", int64(done), int64(total)) }}
 	err = restore.Apply(c.Context, p, o)
 	if err == nil {

@@ -24,7 +24,7 @@ type vault struct {
 	s     *redistest.Server
 	redis string
 	store string
-	env   []string // for rqvault as a process of its own
+	env   []string // if not nil, rqvault is a process of its own with these variables too
 }
 
 // newVault starts a server that gives a replica its dump at once.
@@ -64,8 +64,16 @@ func (v *vault) args(args []string) []string {
 func (v *vault) run(args ...string) result {
 	v.t.Helper()
 	var out, err bytes.Buffer
-	code := command.Run(context.Background(), v.args(args), command.Streams{Out: &out, Err: &err})
-	r := result{code, out.String(), err.String()}
+	r := result{}
+	if v.env == nil {
+		r.code = command.Run(context.Background(), v.args(args), command.Streams{Out: &out, Err: &err})
+	} else {
+		cmd := process(v.t, v.args(args), v.env...)
+		cmd.Stdout, cmd.Stderr = &out, &err
+		_ = cmd.Run() // its exit code is the result
+		r.code = cmd.ProcessState.ExitCode()
+	}
+	r.out, r.err = out.String(), err.String()
 	if strings.Contains(r.out+r.err, marker) {
 		v.t.Errorf("rqvault %s prints a payload:\n%s%s", strings.Join(args, " "), r.out, r.err)
 	}

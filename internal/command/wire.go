@@ -171,8 +171,8 @@ type liveRedis struct {
 	s       *live.Server
 	schema  job.Schema
 	image   source.ImageOptions
-	ledger  string
-	dbs     []int // databases the snapshot holds
+	since   time.Time // the instant of the snapshot
+	dbs     []int     // databases the snapshot holds
 	scripts map[string]*live.Script
 }
 
@@ -189,13 +189,13 @@ func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, 
 	return source.Image(ctx, o)
 }
 
-// Restored reads the ledger of earlier restores of this snapshot.
+// Restored reads what restores signed for since the snapshot.
 func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error) {
 	done := map[verify.JobKey]bool{}
 	for _, db := range r.dbs {
 		cursor := "0"
 		for {
-			replies, err := r.s.Pipeline(ctx, db, [][]any{{"HSCAN", r.ledger, cursor, "COUNT", 1000}})
+			replies, err := r.s.Pipeline(ctx, db, [][]any{{"HSCAN", restore.LedgerKey, cursor, "COUNT", 1000}})
 			if err == nil {
 				err, _ = replies[0].(error)
 			}
@@ -207,7 +207,7 @@ func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error
 				return nil, fmt.Errorf("read the ledger: HSCAN answered in an unknown form")
 			}
 			for i := 0; i+1 < len(entries); i += 2 {
-				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Settled(entries[i+1]) {
+				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Settled(entries[i+1], r.since) {
 					done[verify.JobKey{DB: int32(db), ID: id}] = true
 				}
 			}

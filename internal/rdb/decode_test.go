@@ -106,7 +106,7 @@ func TestAgainstLibrary(t *testing.T) {
 	dumps := realDumps(t)
 	delete(dumps, "plain.rdb")
 	s := startServer(t, nil)
-	s.fill(2500)
+	s.fill(1200)
 	dumps["filled"] = s.save()
 	for _, version := range []int{10, 12} {
 		b := dump(header(keyspace.Format{Version: version}))

@@ -62,14 +62,14 @@ func seal(p []byte) []byte {
 
 func checkBrokenPayloads(t *testing.T, name string, p []byte) {
 	t.Helper()
-	for bit := 0; bit < len(p)*8; bit += 1 + len(p)/300 {
+	for bit := 0; bit < len(p)*8; bit += 1 + len(p)/60 {
 		b := slices.Clone(p)
 		b[bit/8] ^= 1 << (bit % 8)
 		if _, _, _, err := rdb.ParsePayload(b); !errors.Is(err, rdb.ErrChecksum) {
 			t.Fatalf("%s, bit %d: %v, want a wrong checksum", name, bit, err)
 		}
 	}
-	for n := 0; n < len(p); n += 1 + len(p)/300 {
+	for n := 0; n < len(p); n += 1 + len(p)/60 {
 		if _, _, _, err := rdb.ParsePayload(p[:n]); !errors.Is(err, rdb.ErrDamaged) {
 			t.Fatalf("%s, first %d bytes: %v, want damage", name, n, err)
 		}
