@@ -33,7 +33,7 @@ test: ## install what the tests need, check the code, run every test against rea
 	CGO_ENABLED=1 go test -race ./...
 
 .PHONY: demo
-demo: ## lose 42 real jobs with kill -9 and get them back, every command shown
+demo: ## lose 40 real jobs with kill -9 and get them back, every command shown
 	@tools/setup.sh demo
 	@$(MAKE) build
 	@tools/demo.sh

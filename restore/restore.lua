@@ -111,9 +111,9 @@ while at < #ARGV do
         at = at + 1 + tonumber(ARGV[at + 1])
       end
     end
-  elseif step[1] == '!parent' then -- parent's hash, its set of children, id
+  elseif step[1] == '!parent' then -- parent's hash, its set of children, id, 1 if it has not ended though it may be missing
     local status = redis.call('HGET', step[2], 'status')
-    if status and status ~= 'finished' then
+    if status and status ~= 'finished' or not status and step[5] == '1' then
       redis.call('SADD', step[3], step[4])
     end
   elseif step[1] == '!expire' then -- key, at: only where the key has no expiry yet

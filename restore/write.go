@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -235,13 +236,11 @@ func set(c *call, key string, rec *keyspace.Record) error {
 // it. Running jobs' registries are never written, and a queue only by release.lua.
 func (w *writer) places(c *call, row *job.Row, s *Step) {
 	if s.held() {
-		list, popped := w.schema.PlaceKey(job.InQueue, row.Queue), w.schema.PlaceKey(job.InIntermediate, row.Queue)
+		list, popped := w.schema.PlaceKey(job.InQueue, s.Queue), w.schema.PlaceKey(job.InIntermediate, s.Queue)
 		if s.Action == verify.Place {
 			c.step([]string{list, popped}, "!unlisted", row.ID, list, popped)
 		}
-	}
-	if row.Queue != "" && row.Status != job.Created {
-		c.step([]string{w.schema.QueuesKey()}, "SADD", w.schema.QueuesKey(), w.schema.PlaceKey(job.InQueue, row.Queue))
+		c.step([]string{w.schema.QueuesKey()}, "SADD", w.schema.QueuesKey(), list)
 	}
 	for i := range row.Places {
 		p := &row.Places[i]
@@ -257,7 +256,11 @@ func (w *writer) places(c *call, row *job.Row, s *Step) {
 	if row.Status == job.Deferred && s.Action == verify.Restore {
 		for _, parent := range row.Parents {
 			key := w.schema.PartKey(parent, job.DependentsPart)
-			c.step([]string{key}, "!parent", w.schema.PartKey(parent, job.HashPart), key, row.ID)
+			awaited := 0
+			if slices.Contains(s.WaitsFor, parent) {
+				awaited = 1 // its worker may still be at it, and must find its children when it ends
+			}
+			c.step([]string{key}, "!parent", w.schema.PartKey(parent, job.HashPart), key, row.ID, awaited)
 		}
 	}
 }

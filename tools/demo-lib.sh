@@ -6,12 +6,10 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${RQVAULT_PYTHON:-/usr/bin/python3}
 redis_server=${RQVAULT_REDIS_SERVER:-redis-server}
-versitygw=${RQVAULT_VERSITYGW:-$root/.bin/versitygw}
 dir=     # everything lives here, and goes with it
 started= # pid of what `background` started last
 enqueued_at=0 # in seconds since the demo began
 redis=   # pid of the Redis that runs now
-pids=()  # of all that was started and has not been waited for
 
 command_colour='' title_colour='' good_colour='' bad_colour='' plain=''
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
@@ -48,7 +46,6 @@ background() {
 	show "$1 &"
 	eval "exec $1" &
 	started=$!
-	pids+=("$started")
 }
 
 # finish PID...: waits until these are done with their work.
@@ -57,27 +54,18 @@ finish() {
 	show wait
 	for pid in "$@"; do
 		wait "$pid" || die "a worker ended with exit code $?: $(tail -n 5 "$dir/worker.log")"
-		forget "$pid"
 	done
 }
 
-# forget PID: it has ended and been waited for, so its number can belong to anybody.
-forget() {
-	local pid kept=()
-	for pid in "${pids[@]}"; do
-		[[ $pid == "$1" ]] || kept+=("$pid")
-	done
-	pids=("${kept[@]}")
-}
-
-# clean_up ends what the demo started, by pid, newest first, and removes its directory.
+# clean_up ends what the demo started and is still running, which the shell knows by pid,
+# and removes the directory.
 clean_up() {
-	local code=$? i
+	local code=$? pid
 	trap - EXIT
 	trap '' INT TERM HUP
-	for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-		kill "${pids[i]}" 2>/dev/null || :
-		wait "${pids[i]}" 2>/dev/null || :
+	for pid in $(jobs -pr); do
+		kill "$pid" 2>/dev/null || :
+		wait "$pid" 2>/dev/null || :
 	done
 	cd /
 	[[ -z $dir ]] || rm -rf "$dir"
@@ -94,7 +82,6 @@ begin() {
 	for name in "${!RQVAULT_@}" "${!RQ_@}" "${!AWS_@}" "${!VGW_@}" REDISCLI_AUTH; do
 		unset "$name"
 	done
-	export PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
 	trap clean_up EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
@@ -111,44 +98,50 @@ begin() {
 
 # start_redis starts a Redis that only this directory knows, and waits for its answer.
 start_redis() {
-	background "$redis_server --port 0 --unixsocket $dir/redis.sock --save '' --logfile $dir/redis.log"
+	run "mkdir redis"
+	background "$redis_server --port 0 --unixsocket $dir/redis.sock --save '' --dir redis --logfile redis.log"
 	redis=$started
-	await "redis-server" "$redis" redis-cli -s redis.sock ping
+	await "$redis" redis-cli -s redis.sock ping ||
+		die "redis-server does not start: $(cat redis.log redis/redis.log 2>/dev/null | tail -n 3)"
 	run "redis-cli -s redis.sock dbsize"
 }
 
-# await NAME PID COMMAND...: until the command succeeds, for 20 seconds at most.
+# await PID COMMAND...: until the command succeeds, while the process lives, for 20 seconds
+# at most.
 await() {
-	local name=$1 pid=$2 try
-	shift 2
+	local pid=$1 try
+	shift
 	for ((try = 0; try < 200; try++)); do
 		kill -0 "$pid" 2>/dev/null || return 1
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.1
 	done
-	die "$name does not answer"
+	return 1
 }
 
 # crash_redis kills our Redis, and nobody else's, in the way that leaves no time to save.
 crash_redis() {
 	run "kill -9 $redis"
 	wait "$redis" 2>/dev/null || :
-	forget "$redis"
-	run "rm redis.sock"
+	why "Its disk is lost with it."
+	run "rm -r redis redis.sock"
 }
 
 enqueue_jobs() {
 	why "An application and its jobs: plain RQ, nothing of rqvault in it."
 	run "cp $root/tools/demo/app.py $root/tools/demo/jobs.py ."
 	run "cat jobs.py"
-	why "20 mails, 13 images of which one fails, 3 reports that wait for their figures, and a reminder due in 30 seconds."
+	why "20 mails, 13 images of which one fails, 3 reports that wait for their figures, and a reminder due in 20 seconds."
 	run "export RQ_REDIS_URL=unix://$dir/redis.sock"
 	run "$python app.py start"
 	enqueued_at=$SECONDS
 }
 
 # worker OPTIONS: the command of one real worker that leaves when there is no more to do.
-worker() { printf '%s' "$python -m rq.cli worker --burst $* 2>>worker.log"; }
+worker() { printf '%s' "$python -m rq.cli worker --burst $* >>worker.log 2>&1"; }
+
+# look shows the queues as RQ itself sees them.
+look() { run "$python -m rq.cli info --only-queues"; }
 
 # drain lets real workers do all that is queued, and what is scheduled too.
 drain() {
@@ -158,7 +151,7 @@ drain() {
 	one=$started
 	background "$(worker images reports)"
 	finish "$one" "$started"
-	due=$((31 - SECONDS + enqueued_at))
+	due=$((21 - SECONDS + enqueued_at))
 	if ((due > 0)); then
 		why "The reminder is not due yet, and RQ keeps its hour across the outage too."
 		run "sleep $due"
@@ -173,8 +166,8 @@ prove_once() {
 	why "Every job that was ever enqueued is in enqueued.log, every run of a job in ran.log."
 	run "wc -l enqueued.log ran.log"
 	why "Sorted, the two are the same: no job is missing, and none ran twice."
-	run "sort enqueued.log > enqueued.sorted; sort ran.log | diff enqueued.sorted -"
+	run "sort enqueued.log > enqueued.sorted; sort ran.log | diff enqueued.sorted - && echo the same"
 	why "And within a queue the order was kept."
-	run "grep ^mail- ran.log | sort --check"
+	run "grep ^mail- ran.log | sort --check && echo in order"
 	good "$(wc -l <enqueued.log) jobs, and each ran exactly once."
 }

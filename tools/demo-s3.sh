@@ -4,15 +4,16 @@
 # shellcheck source=tools/demo-lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/demo-lib.sh"
 
+versitygw=${RQVAULT_VERSITYGW:-$root/.bin/versitygw}
+
 # start_s3 tries a few ports, since one that was free can be taken a moment later.
 start_s3() {
 	local try
 	for ((try = 0; try < 5; try++)); do
 		port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 		background "$versitygw --quiet --port 127.0.0.1:$port --access demo --secret demo-secret posix $dir/s3 >s3.log 2>&1"
-		await "versitygw" "$started" port_open && return
+		! await "$started" port_open || return 0
 		wait "$started" || :
-		forget "$started"
 	done
 	die "versitygw does not start: $(tail -n 3 s3.log)"
 }

@@ -13,6 +13,7 @@ enqueue_jobs
 why "Real workers do a part of them. (They log to worker.log.)"
 run "$(worker --max-jobs 8 mails)"
 run "$(worker --max-jobs 6 images)"
+look
 
 title "2. Backup"
 why "Where Redis is, and where snapshots go. A flag or a variable, as you like."
@@ -27,6 +28,7 @@ why "No warning, no time to save."
 crash_redis
 why "It comes back, and it is empty."
 start_redis
+look
 why "The application does not wait for us: it goes on enqueueing."
 run "$python app.py more"
 
@@ -40,6 +42,7 @@ run "rqvault restore --apply"
 why "Restoring once more doubles nothing."
 run "rqvault restore --apply"
 run "rqvault diff"
+look
 
 title "6. Business as usual"
 drain

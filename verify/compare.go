@@ -112,7 +112,11 @@ func (c *Context) judge(s, l *job.Row) Finding {
 }
 
 func finding(r *job.Row, v Verdict, a Action, format string, args ...any) Finding {
-	f := Finding{DB: r.DB, JobID: r.ID, Queue: r.Queue, Status: r.Status, Verdict: v, Action: a, Reason: fmt.Sprintf(format, args...)}
+	queue := r.Queue
+	if queue == "" && len(r.Places) > 0 {
+		queue = r.Places[0].Queue // the hash does not say, or is not there
+	}
+	f := Finding{DB: r.DB, JobID: r.ID, Queue: queue, Status: r.Status, Verdict: v, Action: a, Reason: fmt.Sprintf(format, args...)}
 	if a == Restore {
 		f.Guard = GuardAbsent
 	}
@@ -185,9 +189,6 @@ func (c *Context) judgeAbsent(s, l *job.Row) Finding {
 	}
 	if s.ExpireAt != 0 && s.ExpireAt <= c.Now.UnixMilli() {
 		return finding(s, Expired, None, "its own expiry passed %s", clock(s.ExpireAt*1000))
-	}
-	if s.Problem != "" && c.Lineage.Mode != lineage.Complete {
-		return finding(s, Lost, Hold, "cannot be read by a worker (%s): it is not put back by itself", s.Problem)
 	}
 	if p := waiting(l); p != nil {
 		switch {
@@ -265,6 +266,9 @@ func (c *Context) judgeEvicted(s *job.Row) Finding {
 
 // decide applies the policy to a job that should come back.
 func (c *Context) decide(s *job.Row, v Verdict, format string, args ...any) Finding {
+	if s.Problem != "" {
+		return finding(s, v, Hold, "a worker could not read it (%s) and would stop: it is not put back by itself", s.Problem)
+	}
 	a := Restore
 	if v == Uncertain && c.Policy == AtMostOnce {
 		a = Hold

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"rqvault/backup"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
+	"rqvault/internal/store/s3"
 )
 
 func viaFlags(value, usage string) []cli.Flag {
@@ -41,6 +44,9 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	cat, err := e.catalog(c)
 	if err != nil {
+		return err
+	}
+	if err := e.probeStore(c.Context, cat.Store()); err != nil {
 		return err
 	}
 	server, err := e.dial(c, true)
@@ -79,6 +85,23 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	e.printSaved(m, e.now().Sub(began), cat)
 	return nil
+}
+
+// probeStore looks, before the first snapshot goes into a store, whether the service
+// keeps the promise every commit rests on: that an object is created only if absent.
+func (e *env) probeStore(ctx context.Context, s snapshot.Store) error {
+	p, ok := s.(interface {
+		ProbeConditional(ctx context.Context) error
+	})
+	if !ok || !errors.Is(snapshot.CheckRepository(ctx, s), snapshot.ErrNotFound) {
+		return nil
+	}
+	err := p.ProbeConditional(ctx)
+	if errors.Is(err, s3.ErrUnconditional) {
+		e.warn([]string{"this S3 service ignores create-only writes (" + err.Error() + "): let only one rqvault write to it at a time"})
+		return nil
+	}
+	return err
 }
 
 func (e *env) printSaved(m *snapshot.Manifest, took time.Duration, cat *snapshot.Catalog) {

@@ -98,6 +98,7 @@ func (b *bar) set(n int64, describe func() string) {
 
 func (b *bar) clear() {
 	if b.now != nil {
+		_ = b.now.Finish() // ends a spinner's own goroutine
 		_ = b.now.Clear()
 		b.now = nil
 	}

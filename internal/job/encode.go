@@ -107,11 +107,20 @@ func (d *decoder) hash(r *Row) {
 		*n = d.varint()
 	}
 	r.Status = Status(d.string())
-	for _, s := range []*string{&r.Queue, &r.Func, &r.Group, &r.Worker, &r.Problem} {
+	for _, s := range []*string{&r.Queue, &r.Func, &r.Group, &r.Worker} {
 		*s = d.string()
 	}
+	// What is wrong with the places may be known before the hash is met.
+	if problem := d.string(); r.Problem == "" {
+		r.Problem = problem
+	}
+	r.Parents = nil // a scan may meet a hash twice
 	n := d.uvarint()
-	for range min(n, uint64(len(d.b))) {
+	if n > uint64(len(d.b)) {
+		d.err = errFragment
+		return
+	}
+	for range n {
 		r.Parents = append(r.Parents, d.string())
 	}
 }

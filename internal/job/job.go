@@ -4,6 +4,7 @@
 package job
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -152,7 +153,7 @@ func (r *Row) Place(kind PlaceKind) *Place {
 // counts. Only two rows with one CreatedAt can be compared by it.
 func (r *Row) Version() int64 {
 	v := max(r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt, r.HeartbeatAt, r.ResultAt*1000)
-	if p := r.Place(InCanceled); p != nil {
+	if p := r.Place(InCanceled); p != nil && math.Abs(p.Score*1e6) < math.MaxInt64 { // an infinity is no instant
 		v = max(v, int64(p.Score*1e6))
 	}
 	return v

@@ -13,10 +13,7 @@ import (
 
 // timeLayout is how RQ writes instants: UTC with six decimals. A text without
 // decimals is read too, and nothing else, as RQ's own utcparse does.
-const (
-	timeLayout      = "2006-01-02T15:04:05.999999Z"
-	timeLayoutShort = "2006-01-02T15:04:05Z"
-)
+const timeLayout = "2006-01-02T15:04:05.999999Z"
 
 // payload is the field that holds the serialized call.
 const payload = "data"
@@ -70,7 +67,11 @@ func (Schema) Fill(row *job.Row, field, value []byte) {
 	case "dependency_ids":
 		ok = fillParents(row, value)
 	default:
-		ok = fillTime(row, field, value) || fillNumber(row, field, value)
+		if at := instant(row, field); at != nil {
+			*at, ok = ParseTime(value)
+		} else {
+			ok = fillNumber(row, field, value)
+		}
 	}
 	if !ok && row.Problem == "" {
 		row.Problem = "unreadable field " + string(field)
@@ -91,25 +92,21 @@ func fillParents(row *job.Row, value []byte) bool {
 	return true
 }
 
-func fillTime(row *job.Row, field, value []byte) bool {
-	var at *int64
+// instant returns where a time of that field belongs; nil if the field holds no time.
+func instant(row *job.Row, field []byte) *int64 {
 	switch string(field) {
 	case "created_at":
-		at = &row.CreatedAt
+		return &row.CreatedAt
 	case "enqueued_at":
-		at = &row.EnqueuedAt
+		return &row.EnqueuedAt
 	case "started_at":
-		at = &row.StartedAt
+		return &row.StartedAt
 	case "ended_at":
-		at = &row.EndedAt
+		return &row.EndedAt
 	case "last_heartbeat":
-		at = &row.HeartbeatAt
-	default:
-		return false
+		return &row.HeartbeatAt
 	}
-	v, ok := ParseTime(value)
-	*at = v
-	return ok
+	return nil
 }
 
 func fillNumber(row *job.Row, field, value []byte) bool {
@@ -206,16 +203,18 @@ func (Schema) Queue(now time.Time) map[string]string {
 }
 
 // ParseTime reads an instant as RQ writes it, in Unix microseconds. An empty text is
-// "not yet": 0, true.
+// "not yet": 0, true. Go takes a comma and any number of decimals where Python, and so
+// the worker, takes a point and six.
 func ParseTime(b []byte) (int64, bool) {
 	if len(b) == 0 {
 		return 0, true
 	}
 	t, err := time.Parse(timeLayout, string(b))
-	if err != nil {
-		if t, err = time.Parse(timeLayoutShort, string(b)); err != nil {
-			return 0, false
-		}
+	if err != nil || t.Year() < 1 || bytes.IndexByte(b, ',') >= 0 {
+		return 0, false
+	}
+	if dot := bytes.IndexByte(b, '.'); dot >= 0 && len(b)-dot > len(".000000Z") {
+		return 0, false
 	}
 	return t.UnixMicro(), true
 }

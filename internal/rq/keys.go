@@ -147,11 +147,11 @@ func classifyList(name []byte) (job.Key, bool) {
 	if !ok {
 		return job.Key{}, false
 	}
-	if bytes.HasPrefix(rest, []byte(compactName)) {
-		return job.Key{Role: job.List, Queue: rest, Place: job.InCompact}, true
-	}
 	if q, ok := bytes.CutSuffix(rest, []byte(intermediate)); ok && len(q) > 0 {
 		return job.Key{Role: job.List, Queue: q, Place: job.InIntermediate}, true
+	}
+	if bytes.HasPrefix(rest, []byte(compactName)) {
+		return job.Key{Role: job.List, Queue: rest, Place: job.InCompact}, true
 	}
 	return job.Key{Role: job.List, Queue: rest, Place: job.InQueue}, true
 }

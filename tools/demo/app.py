@@ -23,7 +23,7 @@ def start():
     for month in ("jan", "feb", "mar"):
         sent.append(reports.enqueue(jobs.report, month, job_id="figures-" + month))
         sent.append(reports.enqueue(jobs.report, month, job_id="report-" + month, depends_on=sent[-1]))
-    sent.append(mails.enqueue_in(timedelta(seconds=30), jobs.mail, "boss@example.com", job_id="reminder"))
+    sent.append(mails.enqueue_in(timedelta(seconds=20), jobs.mail, "boss@example.com", job_id="reminder"))
 
 
 def more():
