@@ -279,7 +279,7 @@ func (a *applier) reply(p pending, reply any) (refused bool) {
 	case "done":
 		a.prepared(p)
 	case "ledger":
-		if detail == stateHeld && p.step.held() {
+		if detail == stateHeld && p.step.twofold() {
 			a.prepared(p)
 		} else {
 			a.outcome(p.step, Skipped, "an earlier run put it back already")
@@ -311,7 +311,7 @@ func (a *applier) prepared(p pending) {
 		a.waiting[k] = append(a.waiting[k], p.step)
 		return
 	}
-	if p.row.Status == job.Deferred && p.step.Action == verify.Restore {
+	if p.row.Status == job.Deferred {
 		a.ready = append(a.ready, p.row)
 	}
 	a.finished(p.step)

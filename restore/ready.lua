@@ -1,17 +1,20 @@
 -- Enqueues a restored deferred job whose parents have all ended, as RQ does when the
 -- last of them ends: nobody else would ever trigger it.
 --
--- KEYS: the job's hash, its deferred registry, its queue's list, the set of queues
--- ARGV: id, 1 if failed parents count as met, n, n times (field, value) to write into the
+-- KEYS: ledger, the job's hash, its deferred registry, its queue's list, the set of queues
+-- ARGV: ledger field, what to sign there, id, 1 if it goes to the queue's head, 1 if failed
+--       parents count as met, n, n times (field, value) to write into the
 --       hash, m, m times (parent's hash, 1 if it may be missing)
 -- Replies {word, detail}: enqueued; waiting; changed.
-local hash, registry, list, queues = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-if redis.call('HGET', hash, 'status') ~= 'deferred' or not redis.call('ZSCORE', registry, ARGV[1]) then
+local ledger, hash, registry, list, queues = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local id, front, allow = ARGV[3], ARGV[4], ARGV[5]
+redis.call('HSET', ledger, ARGV[1], ARGV[2])
+if redis.call('HGET', hash, 'status') ~= 'deferred' or not redis.call('ZSCORE', registry, id) then
   return {'changed', ''}
 end
-local at = 3
+local at = 6
 local fields = {}
-for _ = 1, tonumber(ARGV[3]) do
+for _ = 1, tonumber(ARGV[6]) do
   fields[#fields + 1] = ARGV[at + 1]
   fields[#fields + 1] = ARGV[at + 2]
   at = at + 2
@@ -21,7 +24,7 @@ for _ = 1, tonumber(ARGV[at]) do
   local parent, optional = ARGV[at + 1], ARGV[at + 2]
   at = at + 2
   local status = redis.call('HGET', parent, 'status')
-  local met = status == 'finished' or (status == 'failed' and ARGV[2] == '1')
+  local met = status == 'finished' or (status == 'failed' and allow == '1')
   if not status then
     met = optional == '1' and redis.call('EXISTS', parent) == 0
   end
@@ -29,8 +32,8 @@ for _ = 1, tonumber(ARGV[at]) do
     return {'waiting', ''}
   end
 end
-redis.call('ZREM', registry, ARGV[1])
+redis.call('ZREM', registry, id)
 redis.call('HSET', hash, unpack(fields))
 redis.call('SADD', queues, list)
-redis.call('RPUSH', list, ARGV[1])
+redis.call(front == '1' and 'LPUSH' or 'RPUSH', list, id)
 return {'enqueued', ''}

@@ -100,13 +100,16 @@ func (a *applier) enqueueReady(ctx context.Context) error {
 
 func (a *applier) readyCall(row *job.Row) Call {
 	list := a.o.Schema.PlaceKey(job.InQueue, row.Queue)
-	c := Call{Keys: []string{a.o.Schema.PartKey(row.ID, job.HashPart), a.o.Schema.PlaceKey(job.InDeferred, row.Queue), list, a.o.Schema.QueuesKey()}}
-	allow := 0
+	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PartKey(row.ID, job.HashPart), a.o.Schema.PlaceKey(job.InDeferred, row.Queue), list, a.o.Schema.QueuesKey()}}
+	allow, front := 0, 0
 	if row.AllowParentFailed {
 		allow = 1
 	}
+	if row.AtFront {
+		front = 1
+	}
 	fields := a.o.Schema.Queue(a.o.Now())
-	c.Args = append(c.Args, row.ID, allow, len(fields))
+	c.Args = append(c.Args, JobEntry(row.ID), sign(statePlaced, a.o.Now().UnixMilli()), row.ID, front, allow, len(fields))
 	for _, f := range slices.Sorted(maps.Keys(fields)) {
 		c.Args = append(c.Args, f, fields[f])
 	}

@@ -61,13 +61,16 @@ func sign(state string, now int64) string { return state + ":" + strconv.FormatI
 // JobEntry is the field of the ledger under which a job is signed for.
 func JobEntry(id string) string { return "job:" + id }
 
-// Settled reports whether a ledger entry says that nothing is left to do for the job of
-// a snapshot from that instant. Entries signed before it are about earlier data.
-func Settled(entry string, since time.Time) bool {
-	state, at, _ := strings.Cut(entry, ":")
+// Signed reports whether a ledger entry is about a job of a snapshot from that instant.
+// Entries signed before it are about earlier data.
+func Signed(entry string, since time.Time) bool {
+	_, at, _ := strings.Cut(entry, ":")
 	ms, err := strconv.ParseInt(at, 10, 64)
-	return err == nil && ms >= since.UnixMilli() && state != stateHeld
+	return err == nil && ms >= since.UnixMilli()
 }
+
+// Settled reports whether a ledger entry says that nothing is left to do for the job.
+func Settled(entry string) bool { return !strings.HasPrefix(entry, stateHeld+":") }
 
 // job builds the call for one job.
 func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
@@ -82,7 +85,7 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	key := w.schema.PartKey(row.ID, job.HashPart)
 	c := &call{keys: []string{w.ledger, key}}
 	state := statePlaced
-	if s.held() {
+	if s.twofold() {
 		state = stateHeld
 	}
 	w.head(c, JobEntry(row.ID), state, s.Guard, w.schema.PayloadField())
@@ -105,6 +108,10 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 
 // held reports whether the job's id has to go into a queue once all hashes are there.
 func (s *Step) held() bool { return s.Status == job.Queued && !s.InPlace }
+
+// twofold reports whether a second script has to see to the job once all hashes are
+// there: release.lua, or for a deferred job ready.lua. Until then the ledger says held.
+func (s *Step) twofold() bool { return s.held() || s.Status == job.Deferred }
 
 // record reads one part's raw value out of the dump.
 func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind keyspace.Kind) (*keyspace.Record, error) {

@@ -18,6 +18,9 @@ type Context struct {
 	Now     time.Time
 	// Restored reports whether a restore since the snapshot put the job back. It may be nil.
 	Restored func(k JobKey) bool
+	// Halfway reports whether such a restore was stopped before its last step for the job.
+	// It may be nil.
+	Halfway func(k JobKey) bool
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.
 	Survivor func(db int32, queue string, position int64)
@@ -61,6 +64,7 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 			default:
 				c.survivor(s, l)
 				f = c.judge(s, l)
+				f.Moving = true
 			}
 			if !yield(f, nil) {
 				return
@@ -76,8 +80,8 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 }
 
 func (c *Context) survivor(s, l *job.Row) {
-	if c.Survivor == nil {
-		return
+	if c.Survivor == nil || l.Exists && (l.CreatedAt != s.CreatedAt || l.EnqueuedAt != s.EnqueuedAt) {
+		return // one that was enqueued again stands where it was put then
 	}
 	for _, p := range s.Places {
 		if p.Kind == job.InQueue && slices.ContainsFunc(l.Places, func(q job.Place) bool { return q.Kind == p.Kind && q.Queue == p.Queue }) {
@@ -149,6 +153,9 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 func (c *Context) judgePlace(s, l *job.Row) Finding {
 	homes := c.Schema.Homes(l.Status)
 	if len(homes) == 0 || slices.ContainsFunc(l.Places, func(p job.Place) bool { return slices.Contains(homes, p.Kind) }) {
+		if l.Status == job.Deferred && c.Halfway != nil && c.Halfway(JobKey{s.DB, s.ID}) {
+			return finding(s, Misplaced, Place, "deferred, and the restore that put it back stopped before it looked at its parents")
+		}
 		return c.judgeTwice(s, l)
 	}
 	stood := slices.ContainsFunc(s.Places, func(p job.Place) bool { return slices.Contains(homes, p.Kind) })

@@ -67,6 +67,7 @@ type Finding struct {
 	Action  Action     `json:"action"`
 	Guard   Guard      `json:"guard,omitempty"`
 	Reason  string     `json:"reason"`
+	Moving  bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
 	InPlace bool       `json:"-"` // its id stands in live where it must: only the hash is missing
 }
 

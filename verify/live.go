@@ -17,7 +17,8 @@ type Live interface {
 	// Image reads the jobs that are there now; instants before the one given count for
 	// its watermark.
 	Image(ctx context.Context, before time.Time) (Image, error)
-	// Restored returns the jobs that restores signed for since the snapshot.
+	// Restored returns the jobs that restores signed for since the snapshot: true where
+	// nothing is left to do, false where one was stopped in the middle of a job.
 	Restored(ctx context.Context) (map[JobKey]bool, error)
 }
 
@@ -54,11 +55,12 @@ type Result struct {
 	Findings []Finding // all that are not intact
 }
 
-// Against compares a live Redis with a snapshot. What it finds to act on in an image
-// that is no single instant, it looks at a second time: only what both looks say counts.
+// Against compares a live Redis with a snapshot. If it finds anything to act on that may
+// have been moving in an image that is no single instant, it looks a second time: only
+// what both looks say counts.
 func Against(ctx context.Context, o Options) (*Result, error) {
 	first, atomic, err := o.look(ctx)
-	if err != nil || atomic || !actionable(first) {
+	if err != nil || atomic || !unsettled(first) {
 		return first, err
 	}
 	timer := time.NewTimer(settle)
@@ -76,9 +78,11 @@ func Against(ctx context.Context, o Options) (*Result, error) {
 	return second, nil
 }
 
-func actionable(r *Result) bool {
+// unsettled reports whether the look found anything to act on that may have been moving.
+// A job that live knows nothing of at all is not on its way anywhere.
+func unsettled(r *Result) bool {
 	for i := range r.Findings {
-		if r.Findings[i].Action != None {
+		if f := &r.Findings[i]; f.Action != None && f.Moving {
 			return true
 		}
 	}
@@ -106,6 +110,16 @@ func agree(first, second *Result) {
 	}
 }
 
+// beforeStart is an instant not after the process started. Servers tell their uptime in
+// whole seconds, and what producers enqueue in a server's first second is no evidence of
+// the data it came back with.
+func beforeStart(f lineage.Facts) time.Time {
+	if f.StartedAt().IsZero() {
+		return time.Time{}
+	}
+	return f.StartedAt().Truncate(time.Second).Add(-time.Second)
+}
+
 func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) {
 	facts, err := o.Live.Facts(ctx)
 	if err != nil {
@@ -118,7 +132,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	image, err := o.Live.Image(ctx, facts.StartedAt())
+	image, err := o.Live.Image(ctx, beforeStart(facts))
 	if err != nil {
 		return nil, false, err
 	}
@@ -129,7 +143,8 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		return nil, false, err
 	}
 	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.Now(), Listed: image.Listed,
-		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor}
+		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
+		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
 	r = &Result{Lineage: judgement, Facts: facts, Counts: map[Verdict]int{}}
 	for f, err := range Compare(o.Rows(), image.Rows(), c) {
 		if err != nil {

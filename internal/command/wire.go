@@ -174,6 +174,7 @@ type liveRedis struct {
 	since   time.Time // the instant of the snapshot
 	dbs     []int     // databases the snapshot holds
 	scripts map[string]*live.Script
+	signed  map[verify.JobKey]bool // as Restored last returned it
 }
 
 var (
@@ -186,10 +187,15 @@ func (r *liveRedis) Facts(ctx context.Context) (lineage.Facts, error) { return r
 func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, error) {
 	o := r.image
 	o.Before = before
+	o.Ours = func(db int, id string) bool {
+		_, ok := r.signed[verify.JobKey{DB: int32(db), ID: id}]
+		return ok
+	}
 	return source.Image(ctx, o)
 }
 
-// Restored reads what restores signed for since the snapshot.
+// Restored reads what restores signed for since the snapshot: true where nothing is left
+// to do, false where a restore was stopped in the middle of a job.
 func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error) {
 	done := map[verify.JobKey]bool{}
 	for _, db := range r.dbs {
@@ -207,8 +213,8 @@ func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error
 				return nil, fmt.Errorf("read the ledger: HSCAN answered in an unknown form")
 			}
 			for i := 0; i+1 < len(entries); i += 2 {
-				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Settled(entries[i+1], r.since) {
-					done[verify.JobKey{DB: int32(db), ID: id}] = true
+				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Signed(entries[i+1], r.since) {
+					done[verify.JobKey{DB: int32(db), ID: id}] = restore.Settled(entries[i+1])
 				}
 			}
 			if cursor = next; cursor == "0" {
@@ -216,6 +222,7 @@ func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error
 			}
 		}
 	}
+	r.signed = done
 	return done, nil
 }
 

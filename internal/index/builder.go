@@ -38,6 +38,9 @@ type Options struct {
 	Memory  int                 // bytes the sort holds; 0 means 48 MiB
 	Keys    func(*KeyRow) error // called for each key, in order; the row is valid during the call; may be nil
 	Before  int64               // Watermark looks for instants before this one, Unix microseconds
+	// Ours reports whether a restore put the job there, so that it is no evidence of how
+	// far the data itself reaches; may be nil.
+	Ours func(db int, id string) bool
 }
 
 // Builder takes records and gives rows. It is used by one goroutine.
@@ -179,7 +182,7 @@ func (b *Builder) readResult(rec *keyspace.Record) error {
 	for _, f := range newest.Fields {
 		b.schema.FillResult(&row, int64(newest.ID.Ms), f.Field, f.Value)
 	}
-	b.note(row.ResultAt * 1000)
+	b.note(rec.DB, b.cur.key.ID, row.ResultAt*1000)
 	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], &row))
 }
 
@@ -253,7 +256,7 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 	if _, alt := b.schema.JobOf(job.InWip, c.key.ID); alt != nil {
 		b.similar = append(b.similar, xxhash.Sum64String(inDB(rec.DB, string(c.key.ID))))
 	}
-	b.note(c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
+	b.note(rec.DB, c.key.ID, c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
 	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
 }
 
@@ -378,11 +381,15 @@ func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
 // carries, in Unix microseconds; 0 if none does.
 func (b *Builder) Watermark() int64 { return b.watermark }
 
-func (b *Builder) note(instants ...int64) {
+func (b *Builder) note(db int, id []byte, instants ...int64) {
+	newest := b.watermark
 	for _, t := range instants {
 		if t < b.o.Before {
-			b.watermark = max(b.watermark, t)
+			newest = max(newest, t)
 		}
+	}
+	if newest > b.watermark && (b.o.Ours == nil || !b.o.Ours(db, string(id))) {
+		b.watermark = newest
 	}
 }
 

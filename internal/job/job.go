@@ -65,9 +65,9 @@ func (k PlaceKind) Ordered() bool { return k == InQueue || k == InIntermediate |
 // Place is one spot an id stands in.
 type Place struct {
 	Kind     PlaceKind `json:"kind" parquet:"kind,dict"`
-	Queue    string    `json:"queue" parquet:"queue,dict"`                       // queue, group or rate-limit key the place belongs to
-	Position int64     `json:"position" parquet:"position"`                      // distance from the head of a list, 0 runs first
-	Score    float64   `json:"score" parquet:"score"`                            // score in a registry
+	Queue    string    `json:"queue" parquet:"queue,dict"`             // queue, group or rate-limit key the place belongs to
+	Position int64     `json:"position" parquet:"position"`            // distance from the head of a list, 0 runs first
+	Score    float64   `json:"score" parquet:"score"`                  // score in a registry
 	Member   string    `json:"member,omitempty" parquet:"member,dict"` // the member as stored, where it is not the bare id
 }
 

@@ -17,6 +17,13 @@ var ErrDamaged = errors.New("damaged zstd data")
 // room to spare.
 const maxRaw = 256 << 20
 
+// A zstd block of minBlock stored bytes unpacks to at most maxBlock, so a frame that
+// claims more is refused before room is made for it.
+const (
+	minBlock = 4
+	maxBlock = 128 << 10
+)
+
 // Table is the decoded seek table: where each frame lies, stored and raw.
 type Table struct {
 	Frames []Frame
@@ -131,8 +138,11 @@ func (d *Decoder) Frame(dst, stored []byte, raw uint32) ([]byte, error) {
 	if err := h.Decode(stored); err != nil {
 		return nil, fmt.Errorf("%w: frame head: %w", ErrDamaged, err)
 	}
-	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(raw) || !h.HasCheckSum {
+	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(raw) || !h.HasCheckSum && raw > 0 { // zstd gives an empty frame no checksum
 		return nil, fmt.Errorf("%w: a frame that declares %d bytes where the seek table says %d", ErrDamaged, h.FrameContentSize, raw)
+	}
+	if int64(raw) > int64(len(stored))/minBlock*maxBlock {
+		return nil, fmt.Errorf("%w: a frame of %d stored bytes that claims to unpack to %d", ErrDamaged, len(stored), raw)
 	}
 	out, err := d.dec.DecodeAll(stored, dst[:0])
 	if err != nil {

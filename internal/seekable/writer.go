@@ -146,7 +146,7 @@ func (s *Writer) failed() error {
 // is no longer needed. It blocks while all workers are busy. An error is the first one
 // of any earlier frame; done is called all the same.
 func (s *Writer) WriteFrame(raw []byte, done func()) error {
-	if err := s.failed(); err != nil || s.closed || len(raw) > math.MaxInt32 {
+	if err := s.failed(); err != nil || s.closed || len(raw) > maxRaw {
 		if done != nil {
 			done()
 		}
@@ -162,7 +162,7 @@ func (s *Writer) misuse(n int) error {
 	if s.closed {
 		return errors.New("zstd: frame after Close")
 	}
-	if n > math.MaxInt32 {
+	if n > maxRaw {
 		return fmt.Errorf("zstd: frame of %d bytes is too large", n)
 	}
 	return nil
@@ -171,7 +171,7 @@ func (s *Writer) misuse(n int) error {
 // Close finishes all frames and writes the seek table. It does not close w.
 func (s *Writer) Close() error {
 	if s.closed {
-		return nil
+		return s.err
 	}
 	s.closed = true
 	close(s.work)
@@ -181,8 +181,8 @@ func (s *Writer) Close() error {
 	if s.err != nil {
 		return s.err
 	}
-	_, err := s.w.Write(appendTable(nil, s.frames))
-	return err
+	_, s.err = s.w.Write(appendTable(nil, s.frames))
+	return s.err
 }
 
 // Frames returns the seek table's entries; valid after Close.

@@ -17,6 +17,8 @@ type ImageOptions struct {
 	Options
 	TempDir string
 	Before  time.Time // the image's watermark is below this instant; zero: there is none
+	// Ours reports whether a restore put the job there; it may be nil.
+	Ours func(db int, id string) bool
 	// Seen is told how many keys were read; it may be nil.
 	Seen func(keys int64)
 }
@@ -25,7 +27,7 @@ type ImageOptions struct {
 // looks only at the queue library's own keys and never makes the server fork; by
 // another way it reads one instant of everything.
 func Image(ctx context.Context, o ImageOptions) (verify.Image, error) {
-	bo := index.Options{TempDir: o.TempDir}
+	bo := index.Options{TempDir: o.TempDir, Ours: o.Ours}
 	if !o.Before.IsZero() {
 		bo.Before = o.Before.UnixMicro()
 	}
