@@ -190,8 +190,8 @@ func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
 	close(chunks)
 	indexErr := <-indexed
 	closeErr := frames.Close()
-	if err := errors.Join(indexErr, err, closeErr); err != nil {
-		return nil, first(context.Cause(ctx), indexErr, err, closeErr)
+	if err := first(context.Cause(ctx), indexErr, err, closeErr); err != nil {
+		return nil, err
 	}
 	sum := walker.Summary()
 	return &sum, s.commit(ctx, object)

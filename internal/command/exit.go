@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -83,7 +84,7 @@ var rules = []rule{
 	{live.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli ping; after an outage start it first"},
 	{replica.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli ping; after an outage start it first"},
 	{replica.ErrIdle, exitFailed, "look into Redis' log, then run the same command again"},
-	{syscall.ENOSPC, exitFailed, "make room on the disk (df -h), or name another one with --store or TMPDIR; nothing was committed"},
+	{syscall.ENOSPC, exitFailed, "make room on that disk (df -h) or use another one (--store, --temp-dir), then run the same command again"},
 	{rdb.ErrUnsupported, exitFailed, "this Redis writes something newer than this rqvault reads: update rqvault"},
 	{rdb.ErrDamaged, exitFailed, "the dump came damaged from Redis: run the same command again; if it stays, redis-check-rdb the server's dump and look at its disk and memory"},
 	{fs.ErrPermission, exitFailed, "check the rights of the path named"},
@@ -96,14 +97,14 @@ func (e *env) exit(ctx context.Context, err error) int {
 	}
 	e.stopProgress()
 	if ctx.Err() != nil && !errors.Is(err, errPartly) {
-		fmt.Fprintln(e.err, "rqvault: interrupted; nothing was committed")
+		fmt.Fprintln(e.err, "rqvault: interrupted; nothing was committed or changed")
 		return exitInterrupted
 	}
 	code, next := classify(err)
 	if errors.Is(err, errFindings) || errors.Is(err, errDamage) {
 		return code
 	}
-	fmt.Fprintln(e.err, "rqvault: "+strings.ReplaceAll(strings.TrimPrefix(err.Error(), errUsage.Error()+": "), "\n", "; "))
+	fmt.Fprintln(e.err, "rqvault: "+oneLine(err))
 	if next != "" {
 		fmt.Fprintln(e.err, "next: "+next)
 	}
@@ -111,6 +112,13 @@ func (e *env) exit(ctx context.Context, err error) int {
 		return exitInterrupted
 	}
 	return code
+}
+
+// oneLine writes an error as one sentence: joined errors side by side, none twice, and
+// nothing that could move a terminal's cursor.
+func oneLine(err error) string {
+	text := strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+	return clean(strings.Join(slices.Compact(strings.Split(text, "\n")), "; "))
 }
 
 func classify(err error) (code int, next string) {

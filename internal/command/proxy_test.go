@@ -1,0 +1,141 @@
+package command_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// gate stands between rqvault and Redis and lets so many script calls through. The next
+// one it keeps, once all earlier ones were answered, and calls stop.
+type gate struct {
+	t       testing.TB
+	l       net.Listener
+	server  string
+	left    atomic.Int64
+	stop    func()
+	stopped atomic.Bool
+	wg      sync.WaitGroup
+}
+
+// newGate listens on a unix socket before the server at that socket.
+func newGate(t testing.TB, server string) *gate {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "rqg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{t: t, l: l, server: server}
+	g.wg.Go(g.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		g.wg.Wait()
+		_ = os.RemoveAll(dir)
+	})
+	return g
+}
+
+func (g *gate) url() string { return "unix://" + g.l.Addr().String() + "?db=0" }
+
+// arm lets n script calls through and calls stop instead of the next.
+func (g *gate) arm(n int, stop func()) {
+	g.stop = stop
+	g.stopped.Store(false)
+	g.left.Store(int64(n))
+}
+
+func (g *gate) accept() {
+	for {
+		c, err := g.l.Accept()
+		if err != nil {
+			return
+		}
+		s, err := net.Dial("unix", g.server)
+		if err != nil {
+			g.t.Errorf("gate: %v", err)
+			_ = c.Close()
+			return
+		}
+		g.wg.Go(func() { g.serve(c, s.(*net.UnixConn)) })
+	}
+}
+
+// serve passes commands on one by one and replies as they are. When the gate closes, the
+// server still gets to answer everything it was given, though nobody reads it.
+func (g *gate) serve(c net.Conn, s *net.UnixConn) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(c, s)
+		_, _ = io.Copy(io.Discard, s)
+		_ = c.Close()
+	}()
+	r := bufio.NewReaderSize(c, 64<<10)
+	closing := false
+	for !closing {
+		command, name, err := readCommand(r)
+		if err != nil {
+			break
+		}
+		if name == "evalsha" && g.left.Add(-1) < 0 {
+			closing = true
+			break
+		}
+		if _, err := s.Write(command); err != nil {
+			break
+		}
+	}
+	_ = s.CloseWrite()
+	if closing {
+		_ = c.(*net.UnixConn).CloseRead()
+		<-done // all that went through has run
+		if g.stopped.CompareAndSwap(false, true) {
+			g.stop()
+		}
+	}
+	_ = c.Close()
+	<-done
+	_ = s.Close()
+}
+
+// readCommand reads one command as clients send it, a list of bulk strings, and returns
+// its bytes and its name in small letters.
+func readCommand(r *bufio.Reader) (command []byte, name string, err error) {
+	n, command, err := readCount(r, nil, '*')
+	for i := 0; i < n && err == nil; i++ {
+		var length int
+		if length, command, err = readCount(r, command, '$'); err != nil {
+			break
+		}
+		at := len(command)
+		command = append(command, make([]byte, length+2)...)
+		_, err = io.ReadFull(r, command[at:])
+		if i == 0 {
+			name = strings.ToLower(string(command[at : at+length]))
+		}
+	}
+	return command, name, err
+}
+
+func readCount(r *bufio.Reader, command []byte, mark byte) (int, []byte, error) {
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return 0, command, err
+	}
+	if line[0] != mark {
+		return 0, command, io.ErrUnexpectedEOF
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(line[1:])))
+	return n, append(command, line...), err
+}
