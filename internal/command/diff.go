@@ -165,6 +165,7 @@ func (e *env) printGroup(group []restore.Step) {
 		t.row("  "+symbols[s.Action], s.JobID+s.Key, s.Status, s.Reason)
 	}
 	_ = t.flush()
+	fmt.Fprintln(e.out)
 }
 
 func (e *env) nextAfterDiff(c *cli.Context, p *restore.Plan) {

@@ -120,13 +120,7 @@ func TestARestoreKilledAtAnyScriptCallEndsTheSameWhenRunAgain(t *testing.T) {
 	t.Parallel()
 	walk(t, func(n int) int { return n + 1 }, func(v *vault, g *gate, n int, plan string) bool {
 		args := v.args([]string{"restore", "--plan", plan, "--apply", "--redis", g.url()})
-		cmd := process(v.t, args)
-		g.arm(n, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Run()
-		if code := cmd.ProcessState.ExitCode(); code != 0 && code != -1 {
-			v.t.Errorf("killed after %d script calls: exit %d, want a kill or 0", n, code)
-		}
-		return cmd.ProcessState.Success()
+		return g.killAfter(n, args)
 	})
 }
 
@@ -161,9 +155,7 @@ for i in range(600): queue('q').enqueue('tasks.note', i, job_id='o%03d' % i)
 		v.rq(`
 for n in ('new1', 'new2'): queue('q').enqueue('tasks.note', job_id=n)
 `)
-		cmd := process(t, v.args([]string{"restore", "--via", "bgsave", "--apply", "--redis", g.url()}))
-		g.arm(n, func() { _ = cmd.Process.Kill() })
-		if err := cmd.Run(); err == nil {
+		if g.killAfter(n, v.args([]string{"restore", "--via", "bgsave", "--apply", "--redis", g.url()})) {
 			t.Errorf("after %d script calls rqvault was not killed", n)
 		}
 		sound(t, look(t, v.s))

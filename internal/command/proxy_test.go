@@ -16,13 +16,14 @@ import (
 // gate stands between rqvault and Redis and lets so many script calls through. The next
 // one it keeps, once all earlier ones were answered, and calls stop.
 type gate struct {
-	t       testing.TB
-	l       net.Listener
-	server  string
-	left    atomic.Int64
-	stop    func()
-	stopped atomic.Bool
-	wg      sync.WaitGroup
+	t      testing.TB
+	l      net.Listener
+	server string
+	wg     sync.WaitGroup
+
+	mu   sync.Mutex
+	left int    // calls still let through
+	stop func() // called instead of the next, once; nil after that
 }
 
 // newGate listens on a unix socket before the server at that socket.
@@ -50,9 +51,48 @@ func (g *gate) url() string { return "unix://" + g.l.Addr().String() + "?db=0" }
 
 // arm lets n script calls through and calls stop instead of the next.
 func (g *gate) arm(n int, stop func()) {
-	g.stop = stop
-	g.stopped.Store(false)
-	g.left.Store(int64(n))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left, g.stop = n, stop
+}
+
+// pass reports whether one more script call may go through.
+func (g *gate) pass() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left--
+	return g.left >= 0
+}
+
+// halt calls stop, the first time.
+func (g *gate) halt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stop != nil {
+		g.stop()
+		g.stop = nil
+	}
+}
+
+// killAfter runs rqvault as a process and kills it after n script calls. It reports
+// whether rqvault came to its end before.
+func (g *gate) killAfter(n int, args []string) bool {
+	g.t.Helper()
+	cmd := process(g.t, args)
+	started := make(chan struct{})
+	g.arm(n, func() {
+		<-started
+		_ = cmd.Process.Kill()
+	})
+	if err := cmd.Start(); err != nil {
+		g.t.Fatal(err)
+	}
+	close(started)
+	_ = cmd.Wait() // its exit code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != 0 && code != -1 {
+		g.t.Errorf("killed after %d script calls: exit %d, want a kill or 0", n, code)
+	}
+	return cmd.ProcessState.Success()
 }
 
 func (g *gate) accept() {
@@ -75,21 +115,23 @@ func (g *gate) accept() {
 // server still gets to answer everything it was given, though nobody reads it.
 func (g *gate) serve(c net.Conn, s *net.UnixConn) {
 	done := make(chan struct{})
+	var closing atomic.Bool
 	go func() {
 		defer close(done)
 		_, _ = io.Copy(c, s)
 		_, _ = io.Copy(io.Discard, s)
-		_ = c.Close()
+		if !closing.Load() {
+			_ = c.Close()
+		}
 	}()
 	r := bufio.NewReaderSize(c, 64<<10)
-	closing := false
-	for !closing {
+	for {
 		command, name, err := readCommand(r)
 		if err != nil {
 			break
 		}
-		if name == "evalsha" && g.left.Add(-1) < 0 {
-			closing = true
+		if name == "evalsha" && !g.pass() {
+			closing.Store(true)
 			break
 		}
 		if _, err := s.Write(command); err != nil {
@@ -97,12 +139,9 @@ func (g *gate) serve(c net.Conn, s *net.UnixConn) {
 		}
 	}
 	_ = s.CloseWrite()
-	if closing {
-		_ = c.(*net.UnixConn).CloseRead()
+	if closing.Load() {
 		<-done // all that went through has run
-		if g.stopped.CompareAndSwap(false, true) {
-			g.stop()
-		}
+		g.halt()
 	}
 	_ = c.Close()
 	<-done

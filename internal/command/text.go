@@ -14,7 +14,9 @@ type table struct{ w *tabwriter.Writer }
 
 func newTable(out io.Writer, head ...string) *table {
 	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	t.row(toAny(head)...)
+	if len(head) > 0 {
+		t.row(toAny(head)...)
+	}
 	return t
 }
 

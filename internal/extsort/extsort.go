@@ -1,7 +1,7 @@
 // Package extsort sorts more (key, value) pairs than fit into memory. Pairs are
 // gathered in one arena; when it is full it is sorted and spilled to a run file, and
-// at the end the runs are merged. Keys are compared bytewise; equal keys come out in
-// no particular order.
+// at the end the runs are merged. Keys are compared bytewise; equal keys come out
+// in the order they were added, so that the result does not depend on the memory given.
 //
 // A run file is a sequence of: uvarint key length, uvarint value length, key, value.
 // Run files are unlinked as soon as they are open, so a killed process leaves none.
@@ -42,6 +42,7 @@ type pair struct {
 	off  uint32
 	klen uint32
 	vlen uint32
+	seq  uint32 // in the arena, for the order of equal keys
 }
 
 // New returns a Sorter that holds at most about memory bytes of pairs and spills into
@@ -66,7 +67,7 @@ func (s *Sorter) Add(key, value []byte) error {
 			return err
 		}
 	}
-	s.pairs = append(s.pairs, pair{head: headOf(key), off: uint32(len(s.arena)), klen: uint32(len(key)), vlen: uint32(len(value))})
+	s.pairs = append(s.pairs, pair{head: headOf(key), off: uint32(len(s.arena)), klen: uint32(len(key)), vlen: uint32(len(value)), seq: uint32(len(s.pairs))})
 	s.arena = append(append(s.arena, key...), value...)
 	s.count++
 	return nil
@@ -89,7 +90,10 @@ func (s *Sorter) sort() {
 		if a.head != b.head {
 			return cmp.Compare(a.head, b.head)
 		}
-		return bytes.Compare(s.key(a), s.key(b))
+		if c := bytes.Compare(s.key(a), s.key(b)); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.seq, b.seq)
 	})
 }
 
@@ -149,10 +153,10 @@ func (s *Sorter) merge(yield func(Pair, error) bool) error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return fmt.Errorf("reread a sort file: %w", err)
 		}
-		h = append(h, &run{r: bufio.NewReaderSize(f, 64<<10)})
+		h = append(h, &run{r: bufio.NewReaderSize(f, 64<<10), age: len(h)})
 	}
 	next := 0
-	h = append(h, &run{memory: func() (Pair, bool) {
+	h = append(h, &run{age: len(h), memory: func() (Pair, bool) {
 		if next == len(s.pairs) {
 			return Pair{}, false
 		}
@@ -203,6 +207,7 @@ func (s *Sorter) Close() error {
 type run struct {
 	r      *bufio.Reader
 	memory func() (Pair, bool)
+	age    int // of the run among all: equal keys of an older one come first
 	at     Pair
 	buf    []byte
 }
@@ -236,7 +241,12 @@ func (r *run) advance() (bool, error) {
 type runHeap []*run
 
 func (h runHeap) Len() int           { return len(h) }
-func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].at.Key, h[j].at.Key) < 0 }
+func (h runHeap) Less(i, j int) bool {
+	if c := bytes.Compare(h[i].at.Key, h[j].at.Key); c != 0 {
+		return c < 0
+	}
+	return h[i].age < h[j].age
+}
 func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *runHeap) Push(x any)        { *h = append(*h, x.(*run)) }
 func (h *runHeap) Pop() any {

@@ -9,6 +9,7 @@
 package index
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -118,8 +119,11 @@ func (b *Builder) Add(rec *keyspace.Record, frame int) error {
 }
 
 func (b *Builder) start(rec *keyspace.Record, frame int) {
-	c := &b.cur
-	c.key, c.kind = b.schema.Classify(rec.Key, rec.Kind), rec.Kind
+	c, name := &b.cur, rec.Key
+	if rec.Part == keyspace.First {
+		name = slices.Clone(name) // its memory may be gone when the value's last part comes
+	}
+	c.key, c.kind = b.schema.Classify(name, rec.Kind), rec.Kind
 	if c.key.Role == job.List && c.key.Place != job.InQueue {
 		b.ambiguous[ambiguity(rec.DB, c.key.Place, string(c.key.Queue))] = slices.Clone(rec.Key)
 	}
@@ -290,6 +294,7 @@ func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 			return
 		}
 		b.settleWip()
+		b.settleLists()
 		var row *job.Row
 		var key []byte
 		for p, err := range b.sorter.All() {
@@ -318,6 +323,17 @@ func (b *Builder) settleWip() {
 	slices.Sort(b.similar)
 	for member := range b.wip {
 		_, b.wip[member] = slices.BinarySearch(b.similar, xxhash.Sum64String(member))
+	}
+}
+
+// settleLists notes the queues among the lists whose name has two readings.
+func (b *Builder) settleLists() {
+	for at, name := range b.ambiguous {
+		db, _, _ := strings.Cut(at, "/")
+		k := b.schema.Settle(name, b.schema.Classify(name, keyspace.List), func(list string) bool { return b.queues[db+"/"+list] })
+		if k.Place == job.InQueue {
+			b.lists[db+"/"+string(k.Queue)] = true
+		}
 	}
 }
 
@@ -357,7 +373,10 @@ func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
 		if c := strings.Compare(x.Queue, y.Queue); c != 0 {
 			return c
 		}
-		return int(x.Position - y.Position)
+		if x.Position != y.Position {
+			return cmp.Compare(x.Position, y.Position)
+		}
+		return strings.Compare(x.Member, y.Member) // two runs of one job
 	})
 	slices.SortFunc(row.Parts, func(x, y job.Part) int { return strings.Compare(string(x.Name), string(y.Name)) })
 	// A scan can meet a key twice; either sight of it will do.
