@@ -240,15 +240,15 @@ func (r *run) advance() (bool, error) {
 
 type runHeap []*run
 
-func (h runHeap) Len() int           { return len(h) }
+func (h runHeap) Len() int { return len(h) }
 func (h runHeap) Less(i, j int) bool {
 	if c := bytes.Compare(h[i].at.Key, h[j].at.Key); c != 0 {
 		return c < 0
 	}
 	return h[i].age < h[j].age
 }
-func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)        { *h = append(*h, x.(*run)) }
+func (h runHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *runHeap) Push(x any)   { *h = append(*h, x.(*run)) }
 func (h *runHeap) Pop() any {
 	old := *h
 	last := old[len(old)-1]

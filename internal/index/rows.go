@@ -1,0 +1,127 @@
+package index
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"rqvault/internal/job"
+	"rqvault/internal/keyspace"
+)
+
+// Jobs yields the rows, sorted, and counts them. Call it once, after the last Add. An
+// error is the last element.
+func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
+	return func(yield func(*job.Row, error) bool) {
+		if b.cur.pending {
+			yield(nil, errors.New("index: the last value has no end"))
+			return
+		}
+		b.settleWip()
+		b.settleLists()
+		var row *job.Row
+		var key []byte
+		for p, err := range b.sorter.All() {
+			if err == nil && (row == nil || string(p.Key) != string(key)) {
+				if row != nil && !b.emit(row, yield) {
+					return
+				}
+				key = append(key[:0], p.Key...)
+				row = &job.Row{DB: int32(binary.BigEndian.Uint32(p.Key)), ID: string(p.Key[4:])}
+			}
+			if err == nil {
+				err = row.Merge(p.Value, func(pl *job.Place, alt bool) bool { return b.keep(row, pl, alt) })
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+		if row != nil {
+			b.emit(row, yield)
+		}
+	}
+}
+
+func (b *Builder) settleWip() {
+	slices.Sort(b.similar)
+	for member := range b.wip {
+		_, b.wip[member] = slices.BinarySearch(b.similar, xxhash.Sum64String(member))
+	}
+}
+
+// settleLists notes the queues among the lists whose name has two readings.
+func (b *Builder) settleLists() {
+	for at, name := range b.ambiguous {
+		db, _, _ := strings.Cut(at, "/")
+		k := b.schema.Settle(name, b.schema.Classify(name, keyspace.List), func(list string) bool { return b.queues[db+"/"+list] })
+		if k.Place == job.InQueue {
+			b.lists[db+"/"+string(k.Queue)] = true
+		}
+	}
+}
+
+// keep decides whether a place belongs to the row it was filed under, and settles
+// lists whose name has two readings.
+func (b *Builder) keep(row *job.Row, p *job.Place, alt bool) bool {
+	if p.Member != "" {
+		whole := b.wip[inDB(int(row.DB), p.Member)]
+		if whole == alt {
+			return false
+		}
+		if whole {
+			p.Member = ""
+		}
+	}
+	if p.Kind == job.InIntermediate || p.Kind == job.InCompact {
+		name := b.ambiguous[ambiguity(int(row.DB), p.Kind, p.Queue)]
+		k := b.schema.Settle(name, job.Key{Role: job.List, Place: p.Kind, Queue: []byte(p.Queue)},
+			func(list string) bool { return b.queues[inDB(int(row.DB), list)] })
+		p.Kind, p.Queue = k.Place, string(k.Queue)
+	}
+	if len(row.Places) >= maxPlaces {
+		row.Problem = fmt.Sprintf("stands in more than %d places", maxPlaces)
+		return false
+	}
+	return true
+}
+
+func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
+	if len(row.Places) == 0 && len(row.Parts) == 0 {
+		return true // only fragments that belong to another id
+	}
+	slices.SortFunc(row.Places, func(x, y job.Place) int {
+		if c := strings.Compare(string(x.Kind), string(y.Kind)); c != 0 {
+			return c
+		}
+		if c := strings.Compare(x.Queue, y.Queue); c != 0 {
+			return c
+		}
+		if x.Position != y.Position {
+			return cmp.Compare(x.Position, y.Position)
+		}
+		return strings.Compare(x.Member, y.Member) // two runs of one job
+	})
+	slices.SortFunc(row.Parts, func(x, y job.Part) int { return strings.Compare(string(x.Name), string(y.Name)) })
+	// A scan can meet a key twice; either sight of it will do.
+	row.Parts = slices.CompactFunc(row.Parts, func(x, y job.Part) bool { return x.Name == y.Name })
+	b.schema.Done(row)
+	b.counts.Rows++
+	if row.Exists {
+		b.counts.Jobs++
+		b.counts.Status[string(row.Status)]++
+		q := b.counts.Queues[row.Queue]
+		if q == nil {
+			q = map[string]int64{}
+			b.counts.Queues[row.Queue] = q
+		}
+		q[string(row.Status)]++
+	}
+	return yield(row, nil)
+}
