@@ -24,8 +24,6 @@ type Context struct {
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.
 	Survivor func(db int32, queue string, position int64)
-	// Listed reports whether the live image holds any list of that queue. It may be nil.
-	Listed func(db int32, queue string) bool
 }
 
 // Rows is an index in the order of job.Compare; an error is its last element.
@@ -140,7 +138,7 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 		return finding(s, Advanced, None, "live is newer: %s there, last touched %s", l.Status, clock(lv))
 	case lv == sv && l.Status == s.Status:
 		return c.judgePlace(s, l)
-	case c.Lineage.Mode == lineage.Complete:
+	case !c.lossy():
 		return finding(s, Advanced, None, "live has moved on since: %s there, %s in the snapshot", l.Status, s.Status)
 	case lv < sv:
 		return finding(s, Regressed, Hold, "live has an older version: %s there, %s in the snapshot; it must not run again by itself", l.Status, s.Status)
@@ -160,6 +158,8 @@ func (c *Context) judgePlace(s, l *job.Row) Finding {
 	}
 	stood := slices.ContainsFunc(s.Places, func(p job.Place) bool { return slices.Contains(homes, p.Kind) })
 	switch {
+	case l.Status == job.Queued && running(l):
+		return finding(s, InFlight, Hold, "queued, but a worker has signed for it: it is about to start")
 	case l.Status == job.Queued:
 		return finding(s, Misplaced, Place, "queued, but in no list: no worker would ever take it")
 	case l.Status == job.Started:
@@ -171,14 +171,20 @@ func (c *Context) judgePlace(s, l *job.Row) Finding {
 }
 
 func (c *Context) judgeTwice(s, l *job.Row) Finding {
-	n := 0
+	queued, popped := 0, 0
 	for _, p := range l.Places {
-		if p.Kind == job.InQueue {
-			n++
+		switch p.Kind {
+		case job.InQueue:
+			queued++
+		case job.InIntermediate:
+			popped++
 		}
 	}
-	if n > 1 {
-		return finding(s, Misplaced, Hold, "stands %d times in queues: it would run as often", n)
+	switch {
+	case queued+popped > 1:
+		return finding(s, Misplaced, Hold, "stands %d times in queues: it would run as often", queued+popped)
+	case queued == 1 && l.Status.Known() && l.Status != job.Queued:
+		return finding(s, Misplaced, Hold, "%s, yet it stands in a queue: a worker would run it all the same", l.Status)
 	}
 	return finding(s, Intact, None, "as in the snapshot")
 }
@@ -226,7 +232,7 @@ func waiting(l *job.Row) *job.Place {
 
 // judgeTraces looks for what a job leaves behind when its hash goes.
 func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
-	if l.ResultAt*1000 > s.Version() && l.ResultType != 4 {
+	if l.ResultAt*1000 > s.Version() && l.ResultType != 4 && (l.ResultType != 1 || s.RepeatsLeft == 0) {
 		how := map[int32]string{1: "succeeded", 2: "failed", 5: "failed for the last time"}[l.ResultType]
 		if how == "" {
 			how = "ended"
@@ -235,40 +241,55 @@ func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
 	}
 	if !s.Status.Ended() {
 		for _, kind := range []job.PlaceKind{job.InFinished, job.InFailed, job.InCanceled} {
-			if l.Place(kind) != nil && s.Place(kind) == nil {
+			if p := l.Place(kind); p != nil && s.Place(kind) == nil && !stale(s, p) {
 				return finding(s, Completed, None, "live lists it as %s", kind), true
 			}
 		}
 	}
-	if l.Stub || l.Part(job.ExecutionsPart) != nil || l.Place(job.InWip) != nil {
+	if l.Stub || running(l) {
 		return finding(s, InFlight, Hold, "a worker has signed for it in live: let it end, then compare again"), true
 	}
 	return Finding{}, false
+}
+
+// stale reports whether an ended job's place in live speaks of an earlier run under the
+// same id: its score is when it was canceled, or when the result expires, which is no
+// sooner than the end of the run.
+func stale(s *job.Row, p *job.Place) bool {
+	end := p.Score
+	if p.Kind == job.InFinished {
+		end -= float64(max(s.ResultTTL, 0))
+	}
+	return s.RepeatsLeft > 0 && p.Kind == job.InFinished || p.Score >= 0 && end*1e6 <= float64(s.Version())
+}
+
+// running reports whether a worker has signed for the job.
+func running(l *job.Row) bool { return l.Part(job.ExecutionsPart) != nil || l.Place(job.InWip) != nil }
+
+// lossy reports whether live can have lost jobs as a whole. Eviction alone does not
+// count: an evicted hash leaves its id in a list, an evicted list its jobs' hashes, and
+// both are found by that; without either, a server that evicts caches all day looks like
+// one whose jobs ended, which they did.
+func (c *Context) lossy() bool {
+	return c.Lineage.Mode == lineage.Older || c.Lineage.Flushed || c.Lineage.Unsure
 }
 
 func (c *Context) judgeByMode(s *job.Row) Finding {
 	switch {
 	case c.Lineage.Mode == lineage.Complete:
 		return finding(s, Completed, None, "live holds everything up to the snapshot, so it ended or was deleted since")
+	case !c.lossy():
+		return finding(s, Completed, None, "gone without a trace of a loss, as ended jobs go")
 	case s.Status == job.Started:
 		return finding(s, Uncertain, Hold, "it was running at the snapshot: it may have ended, may still run, or died")
 	case s.Status == job.RateLimited:
 		return finding(s, Uncertain, Hold, "it waited for a rate limit, which this version does not rebuild")
-	case c.Lineage.Mode == lineage.Vanished && !c.Lineage.Flushed:
-		return c.judgeEvicted(s)
+	case c.Lineage.Unsure:
+		return finding(s, Uncertain, Hold, "gone, and nothing tells whether it ended or was lost; if you know that Redis lost its data, add --assume older")
 	case s.Status == job.Queued && s.Place(job.InQueue) == nil && s.Place(job.InIntermediate) == nil && s.Place(job.InCompact) == nil:
 		return c.decide(s, Uncertain, "a worker had just taken it at the snapshot: it may have run")
 	}
 	return c.decide(s, Lost, "gone, and nothing says that it ended")
-}
-
-// judgeEvicted is for a server that dropped single keys: a queue that is still there
-// and no longer lists the job proves that a worker took it.
-func (c *Context) judgeEvicted(s *job.Row) Finding {
-	if s.Status == job.Queued && c.Listed != nil && c.Listed(s.DB, s.Queue) {
-		return finding(s, Completed, None, "its queue is still there and a worker has taken it from there")
-	}
-	return c.decide(s, Uncertain, "gone without a trace from a server that evicts keys: it ended or was evicted")
 }
 
 // decide applies the policy to a job that should come back.

@@ -26,7 +26,6 @@ type Live interface {
 type Image interface {
 	Rows() Rows
 	Watermark() time.Time
-	Listed(db int32, queue string) bool
 	// Atomic reports whether all of it is from one instant.
 	Atomic() bool
 	Close() error
@@ -43,6 +42,7 @@ type Options struct {
 	Past     lineage.Past
 	Schema   job.Schema
 	Policy   Policy
+	Assume   lineage.Mode // what a person knows better than the evidence tells; "" to judge
 	Now      func() time.Time
 	Survivor func(db int32, queue string, position int64)
 }
@@ -60,7 +60,7 @@ type Result struct {
 // what both looks say counts.
 func Against(ctx context.Context, o Options) (*Result, error) {
 	first, atomic, err := o.look(ctx)
-	if err != nil || atomic || !unsettled(first) {
+	if err != nil || !unsettled(first, atomic) {
 		return first, err
 	}
 	timer := time.NewTimer(settle)
@@ -79,10 +79,11 @@ func Against(ctx context.Context, o Options) (*Result, error) {
 }
 
 // unsettled reports whether the look found anything to act on that may have been moving.
-// A job that live knows nothing of at all is not on its way anywhere.
-func unsettled(r *Result) bool {
+// A job that live knows nothing of at all is not on its way anywhere. One that a worker
+// has just taken is in no list even at a single instant.
+func unsettled(r *Result, atomic bool) bool {
 	for i := range r.Findings {
-		if f := &r.Findings[i]; f.Action != None && f.Moving {
+		if f := &r.Findings[i]; f.Action != None && f.Moving && (!atomic || f.Action == Place) {
 			return true
 		}
 	}
@@ -142,7 +143,11 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.Now(), Listed: image.Listed,
+	if o.Assume != "" {
+		judgement.Reasons = append(judgement.Reasons, "it was told so; the evidence alone says "+string(judgement.Mode))
+		judgement.Mode, judgement.Unsure, judgement.Flushed = o.Assume, false, false
+	}
+	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.Now(),
 		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
 	r = &Result{Lineage: judgement, Facts: facts, Counts: map[Verdict]int{}}

@@ -74,12 +74,11 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
-	boolean := map[string]bool{"help": true, "h": true}
+	valued := map[string]bool{} // a flag that is not known is left to the library's complaint
 	for _, f := range cmd.Flags {
-		if _, ok := f.(*cli.BoolFlag); ok {
-			for _, n := range f.Names() {
-				boolean[n] = true
-			}
+		_, boolean := f.(*cli.BoolFlag)
+		for _, n := range f.Names() {
+			valued[n] = !boolean
 		}
 	}
 	var flags, words []string
@@ -96,7 +95,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 		}
 		flags = append(flags, arg)
 		name := strings.TrimLeft(arg, "-")
-		if !strings.Contains(name, "=") && !boolean[name] {
+		if valued[name] {
 			if i+1 == len(rest) {
 				return nil, usage("flag %s needs a value", arg)
 			}

@@ -21,6 +21,7 @@ import (
 func compareFlags() []cli.Flag {
 	return flags(viaFlags(source.Scan, "how to read the live jobs: scan (no fork), sync or bgsave (one instant)"), []cli.Flag{
 		&cli.StringFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once", Value: string(verify.AtLeastOnce), EnvVars: []string{"RQVAULT_POLICY"}},
+		&cli.StringFlag{Name: "assume", Usage: "what you know of the live data: older (it lost what the snapshot has) or complete; instead of judging by the evidence"},
 		&cli.StringSliceFlag{Name: "queue", Usage: "only jobs of this queue; may be repeated"},
 		&cli.StringSliceFlag{Name: "job", Usage: "only this job id; may be repeated"},
 		&cli.StringSliceFlag{Name: "status", Usage: "only jobs with this status in the snapshot; may be repeated"},
@@ -84,6 +85,15 @@ func policy(c *cli.Context) (verify.Policy, error) {
 	return p, nil
 }
 
+// assumed is what a person says of live data.
+func assumed(c *cli.Context) (lineage.Mode, error) {
+	m := lineage.Mode(c.String("assume"))
+	if m != "" && m != lineage.Older && m != lineage.Complete {
+		return "", usage("--assume %s: use %s or %s", m, lineage.Older, lineage.Complete)
+	}
+	return m, nil
+}
+
 // plan compares and makes a plan of what is selected.
 func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Plan, error) {
 	sel, err := selection(c)
@@ -94,10 +104,14 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	if err != nil {
 		return nil, nil, err
 	}
+	mode, err := assumed(c)
+	if err != nil {
+		return nil, nil, err
+	}
 	m := cmp.manifest
 	planner := restore.NewPlanner(sel)
 	result, err := verify.Against(c.Context, verify.Options{
-		Live: cmp.redis, Rows: cmp.rows, Schema: e.schema, Policy: pol, Now: e.now, Survivor: planner.Survivors().Note,
+		Live: cmp.redis, Rows: cmp.rows, Schema: e.schema, Policy: pol, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
 		Past: lineage.NewPast(m.Lineage.Before, m.Lineage.After, m.CreatedAt, m.Dump.Aux),
 	})
 	e.stopProgress()

@@ -69,7 +69,7 @@ func documented(t testing.TB, command string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := regexp.MustCompile("(?m)^\\| `"+regexp.QuoteMeta(command)+"`[^|]*\\| (.*) \\|$").FindStringSubmatch(string(doc))
+	row := regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(command) + "`[^|]*\\| (.*) \\|$").FindStringSubmatch(string(doc))
 	if row == nil {
 		t.Fatalf("docs/cli.md lists no rights for %s", command)
 	}

@@ -110,7 +110,11 @@ func (e *env) printLineage(j lineage.Judgement) {
 		lineage.Older:    "older: live data is from before the snapshot",
 		lineage.Vanished: "vanished: Redis ran on, but lost keys",
 	}
-	fmt.Fprintf(e.out, "mode %s\n", words[j.Mode])
+	what := words[j.Mode]
+	if j.Unsure {
+		what = "vanished: keys are missing, and nothing tells whether this server ever had them"
+	}
+	fmt.Fprintf(e.out, "mode %s\n", what)
 	for _, r := range j.Reasons {
 		fmt.Fprintf(e.out, "  because %s\n", clean(r))
 	}

@@ -56,6 +56,9 @@ var rules = []rule{
 	{lineage.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{live.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{replica.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
+	// Before errPartly: to run a restore from damaged data again would never end better.
+	{snapshot.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
+	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{errPartly, exitPartly, "run the same command again: it goes on where it stopped and doubles nothing"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
 	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots; take one: rqvault backup"},
@@ -64,8 +67,6 @@ var rules = []rule{
 	{snapshot.ErrNoStore, exitNoSnapshot, "check --store (or RQVAULT_STORE); rqvault backup makes a directory store by itself, a bucket has to exist"},
 	{snapshot.ErrDenied, exitFailed, "check the store's credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and that they may read, list and put there"},
 	{snapshot.ErrTooNew, exitFailed, "use the rqvault that wrote it, or a newer one"},
-	{snapshot.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
-	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{source.ErrUnknownWay, exitUsage, "use --via " + strings.Join(source.Ways, ", --via ")},
 	{live.ErrAuth, exitFailed, "check the user and password in --redis, or set RQVAULT_REDIS_PASSWORD or RQVAULT_REDIS_PASSWORD_FILE"},
 	{replica.ErrAuth, exitFailed, "check the user and password in --redis, or set RQVAULT_REDIS_PASSWORD or RQVAULT_REDIS_PASSWORD_FILE"},

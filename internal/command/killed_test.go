@@ -85,7 +85,7 @@ func walk(t *testing.T, restore func(v *vault, g *gate, n int, plan string) bool
 	v.s.Do("FLUSHALL")
 	plan := v.store + ".json"
 	v.diff(3, "--out", plan)
-	g := newGate(t, v.s.Socket())
+	g := newGate(t, v.s.Socket(), "evalsha")
 	n := 0
 	for ; ; n++ {
 		v.s.Do("FLUSHALL")
@@ -144,7 +144,7 @@ for i in range(600): queue('q').enqueue('tasks.note', i, job_id='o%03d' % i)
 `)
 	v.backup()
 	v.s.Do("FLUSHALL")
-	g := newGate(t, v.s.Socket())
+	g := newGate(t, v.s.Socket(), "evalsha")
 	var ids []string
 	for i := range 600 {
 		ids = append(ids, fmt.Sprintf("o%03d", i))

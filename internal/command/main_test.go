@@ -35,6 +35,7 @@ func process(t testing.TB, args []string, env ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Args = args
-	cmd.Env = append(append(os.Environ(), asRqvault+"=rqvault"), env...)
+	// The race detector's runtime would sleep a second before each exit.
+	cmd.Env = append(append(os.Environ(), asRqvault+"=rqvault", "GORACE=atexit_sleep_ms=0"), env...)
 	return cmd
 }

@@ -13,12 +13,13 @@ import (
 	"testing"
 )
 
-// gate stands between rqvault and Redis and lets so many script calls through. The next
-// one it keeps, once all earlier ones were answered, and calls stop.
+// gate stands between rqvault and Redis and lets so many commands of one name through, of
+// which a restore's are the script calls. The next one it keeps, once all earlier ones were answered, and calls stop.
 type gate struct {
 	t      testing.TB
 	l      net.Listener
 	server string
+	counts string
 	wg     sync.WaitGroup
 
 	mu   sync.Mutex
@@ -26,8 +27,9 @@ type gate struct {
 	stop func() // called instead of the next, once; nil after that
 }
 
-// newGate listens on a unix socket before the server at that socket.
-func newGate(t testing.TB, server string) *gate {
+// newGate listens on a unix socket before the server at that socket and counts the
+// commands of that name, in small letters.
+func newGate(t testing.TB, server, counts string) *gate {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "rqg")
 	if err != nil {
@@ -37,7 +39,7 @@ func newGate(t testing.TB, server string) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t, l: l, server: server}
+	g := &gate{t: t, l: l, server: server, counts: counts}
 	g.wg.Go(g.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -49,7 +51,7 @@ func newGate(t testing.TB, server string) *gate {
 
 func (g *gate) url() string { return "unix://" + g.l.Addr().String() + "?db=0" }
 
-// arm lets n script calls through and calls stop instead of the next.
+// arm lets n of the counted commands through and calls stop instead of the next.
 func (g *gate) arm(n int, stop func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -103,9 +105,8 @@ func (g *gate) accept() {
 		}
 		s, err := net.Dial("unix", g.server)
 		if err != nil {
-			g.t.Errorf("gate: %v", err)
-			_ = c.Close()
-			return
+			_ = c.Close() // the server is gone
+			continue
 		}
 		g.wg.Go(func() { g.serve(c, s.(*net.UnixConn)) })
 	}
@@ -130,7 +131,7 @@ func (g *gate) serve(c net.Conn, s *net.UnixConn) {
 		if err != nil {
 			break
 		}
-		if name == "evalsha" && !g.pass() {
+		if name == g.counts && !g.pass() {
 			closing.Store(true)
 			break
 		}

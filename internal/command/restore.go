@@ -181,7 +181,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	if c.Bool("json") {
 		err = errors.Join(err, e.printJSON(out))
 	} else {
-		e.printRestored(out)
+		e.printRestored(out, err == nil)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errPartly, err)
@@ -192,7 +192,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	return nil
 }
 
-func (e *env) printRestored(out *restoreOut) {
+func (e *env) printRestored(out *restoreOut, whole bool) {
 	shown := map[restore.Result]int{}
 	t := newTable(e.out, "RESULT", "JOB", "QUEUE", "REASON")
 	for _, r := range []restore.Result{restore.Failed, restore.Held, restore.Skipped, restore.Repaired, restore.Restored} {
@@ -215,7 +215,7 @@ func (e *env) printRestored(out *restoreOut) {
 	}
 	c := out.Counts
 	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %d held, %d failed\n", c[restore.Restored], c[restore.Repaired], c[restore.Skipped], c[restore.Held], c[restore.Failed])
-	if c[restore.Failed] == 0 {
+	if whole && c[restore.Failed] == 0 {
 		fmt.Fprintf(e.out, "next: see that nothing is missing: rqvault diff %s\n", out.Snapshot)
 	}
 }

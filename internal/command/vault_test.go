@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"rqvault/internal/command"
 	"rqvault/internal/redistest"
 )
 
@@ -18,13 +17,14 @@ import (
 // It must never leave the snapshot.
 const marker = "payload-marker-31337"
 
-// vault is one Redis with one store, and rqvault called in this process.
+// vault is one Redis with one store. rqvault is called as a process: its command line
+// library has a global variable, so that two at once in one process would race.
 type vault struct {
 	t     testing.TB
 	s     *redistest.Server
 	redis string
 	store string
-	env   []string // if not nil, rqvault is a process of its own with these variables too
+	env   []string // variables for rqvault
 }
 
 // newVault starts a server that gives a replica its dump at once.
@@ -64,16 +64,10 @@ func (v *vault) args(args []string) []string {
 func (v *vault) run(args ...string) result {
 	v.t.Helper()
 	var out, err bytes.Buffer
-	r := result{}
-	if v.env == nil {
-		r.code = command.Run(context.Background(), v.args(args), command.Streams{Out: &out, Err: &err})
-	} else {
-		cmd := process(v.t, v.args(args), v.env...)
-		cmd.Stdout, cmd.Stderr = &out, &err
-		_ = cmd.Run() // its exit code is the result
-		r.code = cmd.ProcessState.ExitCode()
-	}
-	r.out, r.err = out.String(), err.String()
+	cmd := process(v.t, v.args(args), v.env...)
+	cmd.Stdout, cmd.Stderr = &out, &err
+	_ = cmd.Run() // its exit code is the result
+	r := result{cmd.ProcessState.ExitCode(), out.String(), err.String()}
 	if strings.Contains(r.out+r.err, marker) {
 		v.t.Errorf("rqvault %s prints a payload:\n%s%s", strings.Join(args, " "), r.out, r.err)
 	}

@@ -48,7 +48,6 @@ type Builder struct {
 	o         Options
 	sorter    *extsort.Sorter
 	counts    Counts
-	lists     map[string]bool   // queues whose list was seen, by database and name
 	queues    map[string]bool   // registered lists, by database and name
 	ambiguous map[string][]byte // names of lists with two readings, by database, kind and queue
 	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
@@ -89,7 +88,7 @@ func NewBuilder(schema job.Schema, o Options) *Builder {
 	}
 	return &Builder{
 		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),
-		lists: map[string]bool{}, queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
+		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
 		counts: Counts{Kinds: map[string]int64{}, DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
 	}
 }
@@ -124,9 +123,6 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	c.key, c.kind = b.schema.Classify(name, rec.Kind), rec.Kind
 	if c.key.Role == job.List && c.key.Place != job.InQueue {
 		b.ambiguous[ambiguity(rec.DB, c.key.Place, string(c.key.Queue))] = slices.Clone(rec.Key)
-	}
-	if c.key.Role == job.List && c.key.Place == job.InQueue {
-		b.lists[inDB(rec.DB, string(c.key.Queue))] = true
 	}
 	c.digest.Reset()
 	_, _ = c.digest.Write([]byte{rec.Type})
@@ -308,9 +304,6 @@ func (b *Builder) Registered() map[string][]string {
 	}
 	return out
 }
-
-// Listed reports whether a list of that queue was seen.
-func (b *Builder) Listed(db int32, queue string) bool { return b.lists[inDB(int(db), queue)] }
 
 // Counts is what was seen; jobs are counted while Jobs runs.
 func (b *Builder) Counts() Counts { return b.counts }

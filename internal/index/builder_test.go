@@ -68,15 +68,6 @@ func TestPlacesOfAJob(t *testing.T) {
 	if r := got.b.Registered(); !reflect.DeepEqual(r, map[string][]string{"0": {"rq:queue:empty", "rq:queue:q"}}) {
 		t.Errorf("registered: got %v", r)
 	}
-	for _, c := range []struct {
-		db    int32
-		queue string
-		want  bool
-	}{{0, "q", true}, {1, "q", true}, {2, "q", false}, {0, "empty", false}, {0, "_compact:u", false}, {0, "q:intermediate", false}} {
-		if l := got.b.Listed(c.db, c.queue); l != c.want {
-			t.Errorf("listed %d/%s: got %v, want %v", c.db, c.queue, l, c.want)
-		}
-	}
 }
 
 func TestKeyRows(t *testing.T) {
@@ -187,9 +178,6 @@ func TestListsWithTwoReadings(t *testing.T) {
 			wantPlaces(t, got.row(t, "b"), b)
 			if r := got.rows[len(got.rows)-1]; r.DB != 1 || r.Places[0].Kind != job.InIntermediate {
 				t.Errorf("another database's set of queues counted: got %+v", r)
-			}
-			if l := got.b.Listed(0, "x:intermediate"); l != registered {
-				t.Errorf("a queue called x:intermediate, registered %v: got listed %v", registered, l)
 			}
 		}
 	}

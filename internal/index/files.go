@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
 
 	"rqvault/internal/job"
 )
@@ -175,9 +177,15 @@ func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
 			err = fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
 	}()
+	if err := footerFits(r, size); err != nil {
+		return err
+	}
 	f, err := parquet.OpenFile(r, size)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if err := onlyZstd(f); err != nil {
+		return err
 	}
 	rows := parquet.NewGenericReader[T](f)
 	defer func() { _ = rows.Close() }()
@@ -200,4 +208,33 @@ func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}
+}
+
+// onlyZstd refuses columns that we did not write: some of the library's other codecs
+// make room for whatever a damaged page claims, until the process dies.
+func onlyZstd(f *parquet.File) error {
+	for _, g := range f.Metadata().RowGroups {
+		for i := range g.Columns {
+			if c := g.Columns[i].MetaData.Codec; c != format.Zstd {
+				return fmt.Errorf("%w: a column compressed as %s", ErrDamaged, c)
+			}
+		}
+	}
+	return nil
+}
+
+// footerFits checks the footer's length, for which the library makes room unseen.
+func footerFits(r io.ReaderAt, size int64) error {
+	const end = 8 // length and magic
+	var b [end]byte
+	if size < end {
+		return fmt.Errorf("%w: %d bytes", ErrDamaged, size)
+	}
+	if _, err := r.ReadAt(b[:], size-end); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if n := binary.LittleEndian.Uint32(b[:]); int64(n) > size-end {
+		return fmt.Errorf("%w: a footer of %d bytes in a file of %d", ErrDamaged, n, size)
+	}
+	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"rqvault/internal/job"
-	"rqvault/internal/keyspace"
 )
 
 // Jobs yields the rows, sorted, and counts them. Call it once, after the last Add. An
@@ -24,7 +23,6 @@ func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 			return
 		}
 		b.settleWip()
-		b.settleLists()
 		var row *job.Row
 		var key []byte
 		for p, err := range b.sorter.All() {
@@ -53,17 +51,6 @@ func (b *Builder) settleWip() {
 	slices.Sort(b.similar)
 	for member := range b.wip {
 		_, b.wip[member] = slices.BinarySearch(b.similar, xxhash.Sum64String(member))
-	}
-}
-
-// settleLists notes the queues among the lists whose name has two readings.
-func (b *Builder) settleLists() {
-	for at, name := range b.ambiguous {
-		db, _, _ := strings.Cut(at, "/")
-		k := b.schema.Settle(name, b.schema.Classify(name, keyspace.List), func(list string) bool { return b.queues[db+"/"+list] })
-		if k.Place == job.InQueue {
-			b.lists[db+"/"+string(k.Queue)] = true
-		}
 	}
 }
 

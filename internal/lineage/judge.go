@@ -14,7 +14,7 @@ type Mode string
 
 // The modes. Complete: live holds everything the snapshot's instant held, so what is
 // gone ended. Older: live came back from before that instant, empty included.
-// Vanished: the same process runs on, but lost keys (flush, eviction).
+// Vanished: keys can have gone otherwise (flush, eviction), or nothing tells.
 const (
 	Complete Mode = "complete"
 	Older    Mode = "older"
@@ -29,6 +29,7 @@ type Judgement struct {
 	Mode      Mode      `json:"mode"`
 	Reasons   []string  `json:"reasons"`
 	Flushed   bool      `json:"flushed"`    // whole databases were emptied since the snapshot
+	Unsure    bool      `json:"unsure"`     // nothing tells what live data is to the snapshot
 	StartedAt time.Time `json:"started_at"` // when the live process started; zero if not told
 }
 
@@ -86,27 +87,66 @@ func (j *Judgement) say(format string, args ...any) {
 func (j *Judgement) judgeSame(past Past, live Facts) {
 	j.Mode = Complete
 	j.say("the same Redis process has been running since the snapshot (run id %.8s…)", live.RunID)
+	base := past.Before
+	if base.RunID != live.RunID {
+		base = past.After
+	}
+	if countersReset(base, live) {
+		j.say("the counters were reset since the snapshot (CONFIG RESETSTAT), so a flush before that could be missed")
+		base = Facts{} // all they count now happened since
+	}
+	if slices.ContainsFunc(untoldCounts, func(what string) bool {
+		return slices.Contains(live.Unavailable, what) || slices.Contains(base.Unavailable, what)
+	}) {
+		j.say("the server does not tell its command counts, so a flush could be missed")
+		live.Calls = nil
+	}
+	continued := past.continuedBy(live.Replication)
+	if continued {
+		j.say("its replication history continues the snapshot's")
+	}
+	j.judgeCounts(base, live, continued)
+}
+
+// untoldCounts are the words of Facts.Unavailable for a server without command counts.
+var untoldCounts = []string{"INFO commandstats", "INFO"}
+
+// countersReset reports whether any counter says that all were set back between the two.
+// CONFIG RESETSTAT sets back its own count too.
+func countersReset(base, live Facts) bool {
+	if live.Calls["config|resetstat"] > base.Calls["config|resetstat"] ||
+		live.EvictedKeys < base.EvictedKeys || live.ExpiredKeys < base.ExpiredKeys {
+		return true
+	}
+	if len(live.Calls) == 0 {
+		return false // not told
+	}
+	for name, n := range base.Calls {
+		if live.Calls[name] < n {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeCounts looks for what took keys since base. continued says that the replication
+// history of live data goes on from the snapshot's, whoever was whose replica.
+func (j *Judgement) judgeCounts(base, live Facts, continued bool) {
 	for _, name := range []string{"flushall", "flushdb"} {
-		if n := live.Calls[name] - past.Before.Calls[name]; n > 0 {
+		if n := live.Calls[name] - base.Calls[name]; n > 0 {
 			j.Mode, j.Flushed = Vanished, true
 			j.say("%s was called %s since the snapshot", name, times(n))
 		}
 	}
 	for _, name := range []string{"swapdb", "replicaof", "slaveof"} {
-		if n := live.Calls[name] - past.Before.Calls[name]; n > 0 {
+		if n := live.Calls[name] - base.Calls[name]; n > 0 && (name == "swapdb" || !continued) {
 			j.Mode, j.Flushed = Vanished, true
 			j.say("%s was called %s since the snapshot: it replaces data as a whole", name, times(n))
 		}
 	}
-	if n := live.EvictedKeys - past.Before.EvictedKeys; n > 0 {
+	if n := live.EvictedKeys - base.EvictedKeys; n > 0 {
 		j.Mode = Vanished
 		j.say("Redis evicted %d keys since the snapshot for lack of memory (maxmemory-policy %s)", n, live.Memory.MaxPolicy)
-	}
-	if live.Calls["config|resetstat"] > past.Before.Calls["config|resetstat"] {
-		j.say("the counters were reset since the snapshot (CONFIG RESETSTAT), so a flush before that could be missed")
-	}
-	if j.Mode == Complete && slices.Contains(live.Unavailable, "INFO commandstats") {
-		j.say("the server does not tell its command counts, so a flush could be missed")
 	}
 }
 
@@ -125,22 +165,40 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 	} else {
 		j.say("this is another Redis process than at the snapshot (run id %.8s…, then %.8s…)", live.RunID, past.Before.RunID)
 	}
-	if past.continuedBy(live.Replication) {
+	started := live.StartedAt()
+	// Uptime counts whole seconds, so the start may be up to one later. All counters of a
+	// recent process speak of the time since the snapshot.
+	recent := !started.IsZero() && started.Add(time.Second).After(past.CreatedAt)
+	switch {
+	case past.continuedBy(live.Replication):
 		j.Mode = Complete
 		j.say("its replication history continues the snapshot's, at a later offset: it holds at least the snapshot's data")
-		return
-	}
-	if live.startedEmpty() {
+	case !recent:
+		// Neither what it loaded nor the age of its data says what became of the snapshot's.
+		j.Mode, j.Unsure = Vanished, true
+		if !started.IsZero() {
+			j.say("it has been running since before the snapshot, like a replica that was promoted")
+		}
+		j.say("how much of the snapshot's data it ever had cannot be told")
+	case live.startedEmpty():
 		j.Mode = Older
 		j.say("it started without loading any key")
-		return
+	default:
+		j.judgeWatermark(past.CreatedAt, watermark)
 	}
-	at := past.CreatedAt.UTC().Format(time.RFC3339)
+	if j.Mode == Complete && recent {
+		j.judgeCounts(Facts{}, live, true)
+	}
+}
+
+// judgeWatermark compares the newest data that a restarted server came back with.
+func (j *Judgement) judgeWatermark(taken, watermark time.Time) {
+	at := taken.UTC().Format(time.RFC3339)
 	switch {
 	case watermark.IsZero():
 		j.Mode = Older
 		j.say("nothing in it dates from before it started")
-	case watermark.Before(past.CreatedAt):
+	case watermark.Before(taken):
 		j.Mode = Older
 		j.say("the newest job data it came back with is from %s, before the snapshot (%s)", watermark.UTC().Format(time.RFC3339), at)
 	default:

@@ -49,22 +49,45 @@ func (c *Catalog) marker(id ID) string { return c.source + "/manifests/" + strin
 // and one of what is newer than the last marker, because a crash between manifest and
 // marker leaves a snapshot without one.
 func (c *Catalog) IDs(ctx context.Context) ([]ID, error) {
-	var ids []ID
+	marked, late, err := c.list(ctx)
+	return append(marked, late...), err
+}
+
+// list returns the snapshots with a marker, and those newer than the last marker.
+func (c *Catalog) list(ctx context.Context) (marked, late []ID, err error) {
 	prefix := c.source + "/manifests/"
 	for o, err := range c.store.List(ctx, prefix, "") {
 		if err != nil {
-			return nil, fmt.Errorf("list the snapshots of %s: %w", c.source, err)
+			return nil, nil, fmt.Errorf("list the snapshots of %s: %w", c.source, err)
 		}
 		if id, err := ParseID(strings.TrimPrefix(o.Key, prefix)); err == nil {
-			ids = append(ids, id)
+			marked = append(marked, id)
 		}
 	}
 	after := ""
-	if len(ids) > 0 {
-		after = c.key(ids[len(ids)-1], "~")
+	if len(marked) > 0 {
+		after = c.key(marked[len(marked)-1], "~")
 	}
-	late, err := c.scan(ctx, after)
-	return append(ids, late...), err
+	late, err = c.scan(ctx, after)
+	return marked, late, err
+}
+
+// mark writes the marker of a snapshot just committed, and before it those that earlier
+// backups did not come to write: behind a later marker nobody would look for them. Where
+// it fails, the snapshot is found without its marker.
+func (c *Catalog) mark(ctx context.Context, id ID) {
+	_, late, err := c.list(ctx)
+	if err != nil {
+		return
+	}
+	if !slices.Contains(late, id) { // a clock was set back
+		late = append(late, id)
+	}
+	for _, id := range late {
+		if err := writeAll(ctx, c.store, c.marker(id), nil); err != nil && !errors.Is(err, ErrExists) {
+			return
+		}
+	}
 }
 
 // scan finds committed snapshots by their manifests, without the markers.
@@ -254,6 +277,6 @@ func Sources(ctx context.Context, s Store) ([]string, error) {
 		if ValidSource(found) == nil {
 			names = append(names, found)
 		}
-		after = found + "/\xff"
+		after = found + "0" // the byte after the slash: no key of that source is greater
 	}
 }

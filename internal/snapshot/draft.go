@@ -97,7 +97,7 @@ func (d *Draft) Commit(ctx context.Context, m *Manifest) error {
 	if err := d.write(ctx, b); err != nil {
 		return fmt.Errorf("commit %s: %w", d.id, err)
 	}
-	_ = writeAll(ctx, d.c.store, d.c.marker(d.id), nil)
+	d.c.mark(ctx, d.id)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,7 +114,8 @@ func (m *Manifest) Validate() error {
 	names := make([]string, 0, len(m.Objects))
 	for _, o := range m.Objects {
 		names = append(names, o.Name)
-		check(o.Size >= 0 && len(o.SHA256) == 64 && objectForm.MatchString(o.Name), "an object's entry is impossible")
+		sum, err := hex.DecodeString(o.SHA256)
+		check(o.Size >= 0 && err == nil && len(sum) == sha256.Size && objectForm.MatchString(o.Name), "an object's entry is impossible")
 	}
 	slices.Sort(names)
 	check(slices.Equal(names, []string{DumpName, JobsName, KeysName}), "it names other objects than a snapshot has")
@@ -124,12 +127,19 @@ func (m *Manifest) Validate() error {
 
 // ParseManifest checks and reads a stored manifest.
 func ParseManifest(b []byte) (*Manifest, error) {
+	// A later format may give members another type, which is no damage.
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := Unseal(b, &head); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if head.Format > FormatVersion {
+		return nil, fmt.Errorf("manifest: %w: version %d, this rqvault reads up to %d", ErrTooNew, head.Format, FormatVersion)
+	}
 	var m Manifest
 	if err := Unseal(b, &m); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	if m.Format > FormatVersion {
-		return nil, fmt.Errorf("manifest: %w: version %d, this rqvault reads up to %d", ErrTooNew, m.Format, FormatVersion)
 	}
 	if m.Format < 1 {
 		return nil, fmt.Errorf("%w: manifest without a format version", ErrDamaged)

@@ -52,10 +52,9 @@ type image struct {
 	seen   func(int64)
 }
 
-func (im *image) Rows() verify.Rows                  { return im.b.Jobs() }
-func (im *image) Listed(db int32, queue string) bool { return im.b.Listed(db, queue) }
-func (im *image) Atomic() bool                       { return im.atomic }
-func (im *image) Close() error                       { return im.b.Close() }
+func (im *image) Rows() verify.Rows { return im.b.Jobs() }
+func (im *image) Atomic() bool      { return im.atomic }
+func (im *image) Close() error      { return im.b.Close() }
 
 func (im *image) Watermark() time.Time {
 	if im.b.Watermark() == 0 {
