@@ -4,7 +4,7 @@
 #   tools/setup.sh build     Go is asked for, never installed
 #   tools/setup.sh demo      redis-server and Python's RQ
 #   tools/setup.sh demo-s3   these, and an S3 server
-#   tools/setup.sh test      these, zstd, a C compiler for the race detector, staticcheck
+#   tools/setup.sh test      these, zstd, pgrep, a C compiler for the race detector, staticcheck
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
 # the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
@@ -46,6 +46,7 @@ need_servers() {
 need_test() {
 	need_servers
 	need zstd command -v zstd
+	need procps command -v pgrep
 	need gcc command -v gcc
 	need libc6-dev test -e /usr/include/stdlib.h
 }

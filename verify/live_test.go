@@ -221,3 +221,30 @@ func TestWatermarkIsFromBeforeTheStart(t *testing.T) {
 		t.Errorf("no server time: watermark sought before %s, %v, want none", f.before[0], err)
 	}
 }
+
+// What a person knows overrules the evidence, and the result says that it did.
+func TestAssumedMode(t *testing.T) {
+	for mode, want := range map[lineage.Mode]verify.Verdict{"": verify.Lost, lineage.Older: verify.Lost, lineage.Complete: verify.Completed} {
+		o := against(&fakeLive{looks: [][]*job.Row{{}}}, row("a", job.Queued))
+		o.Assume = mode
+		r, err := verify.Against(t.Context(), o)
+		if err != nil || len(r.Findings) != 1 || r.Findings[0].Verdict != want {
+			t.Errorf("assuming %q: got %+v, %v, want %s", mode, r, err, want)
+			continue
+		}
+		if mode != "" && r.Lineage.Mode != mode || len(r.Lineage.Reasons) == 0 {
+			t.Errorf("assuming %q: got %+v", mode, r.Lineage)
+		}
+	}
+	hidden := &fakeLive{looks: [][]*job.Row{{}}, facts: lineage.Facts{ServerTime: now}}
+	o := against(hidden, row("a", job.Queued))
+	hidden.facts.RunID = ""
+	r, err := verify.Against(t.Context(), o)
+	if err != nil || !r.Lineage.Unsure || r.Findings[0].Action != verify.Hold {
+		t.Errorf("a server that hides its run id: got %+v, %v, want all held", r, err)
+	}
+	o.Assume = lineage.Older
+	if r, err = verify.Against(t.Context(), o); err != nil || r.Lineage.Unsure || r.Findings[0].Action != verify.Restore {
+		t.Errorf("the same, told that it lost its data: got %+v, %v, want a restore", r, err)
+	}
+}

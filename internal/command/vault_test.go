@@ -131,6 +131,18 @@ func (v *vault) diff(code int, args ...string) diffDoc {
 	return d
 }
 
+// look is diff for those who do not know what it will find.
+func (v *vault) look(args ...string) diffDoc {
+	v.t.Helper()
+	var d diffDoc
+	r := v.run(append([]string{"diff", "--json", "--via", "sync"}, args...)...)
+	if r.code != 0 && r.code != 3 {
+		v.t.Fatalf("rqvault diff: exit %d\n%s", r.code, r.err)
+	}
+	r.into(v.t, &d)
+	return d
+}
+
 // restore applies and returns the document.
 func (v *vault) restore(code int, args ...string) restoreDoc {
 	v.t.Helper()
@@ -150,7 +162,7 @@ func (d diffDoc) verdict(t testing.TB, id string) finding {
 			return f
 		}
 	}
-	return finding{JobID: id, Verdict: "intact"}
+	return finding{JobID: id, Verdict: "intact", Action: "none"}
 }
 
 // results counts outcomes and lists the ids with one result, sorted.

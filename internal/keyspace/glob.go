@@ -57,7 +57,7 @@ func matchSet(pattern []byte, c byte) (length int, ok bool) {
 			found = found || pattern[i] == c
 			continue
 		}
-		if i+2 < len(pattern) && pattern[i+1] == '-' && pattern[i+2] != ']' {
+		if i+2 < len(pattern) && pattern[i+1] == '-' { // up to any byte, even the bracket that seems to close
 			lo, hi := min(pattern[i], pattern[i+2]), max(pattern[i], pattern[i+2])
 			found = found || lo <= c && c <= hi
 			i += 2

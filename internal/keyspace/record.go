@@ -114,8 +114,10 @@ type Record struct {
 func ParseFormat(s string) (Format, error) {
 	for _, v := range []Vendor{Redis, Valkey} {
 		if rest, ok := strings.CutPrefix(s, v.String()+" RDB "); ok {
-			if n, err := strconv.Atoi(rest); err == nil && n > 0 {
-				return Format{Vendor: v, Version: n}, nil
+			f := Format{Vendor: v}
+			f.Version, _ = strconv.Atoi(rest)
+			if f.Version > 0 && f.String() == s {
+				return f, nil
 			}
 		}
 	}

@@ -175,6 +175,9 @@ func TestJudge(t *testing.T) {
 		if got.Mode != c.mode || got.Flushed != c.flushed {
 			t.Errorf("%s: got %s, flushed %v, want %s, %v; because %q", c.name, got.Mode, got.Flushed, c.mode, c.flushed, got.Reasons)
 		}
+		if unsure := strings.Contains(strings.Join(got.Reasons, "; "), "cannot be told"); got.Unsure != unsure {
+			t.Errorf("%s: got unsure %v, want %v; because %q", c.name, got.Unsure, unsure, got.Reasons)
+		}
 		if len(got.Reasons) == 0 || !strings.Contains(strings.Join(got.Reasons, "; "), c.says) {
 			t.Errorf("%s: got reasons %q, want %q among them", c.name, got.Reasons, c.says)
 		}

@@ -231,13 +231,19 @@ func (c *Catalog) ReadRange(ctx context.Context, m *Manifest, name string, r Ran
 	if r.Offset < 0 || r.Length < 0 || r.Offset > o.Size || r.Length > o.Size-r.Offset {
 		return nil, fmt.Errorf("%w: bytes %d+%d of %s lie outside its %d", ErrDamaged, r.Offset, r.Length, name, o.Size)
 	}
+	var b []byte
 	body, err := c.store.Open(ctx, c.key(m.ID, name), r.Offset, r.Length)
-	if err != nil {
-		return nil, fmt.Errorf("read %s of %s: %w", name, m.ID, err)
+	if err == nil {
+		b = make([]byte, r.Length)
+		_, err = io.ReadFull(body, b)
+		err = errors.Join(err, body.Close())
 	}
-	b := make([]byte, r.Length)
-	_, err = io.ReadFull(body, b)
-	if err = errors.Join(err, body.Close()); err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, fmt.Errorf("%w: %s of %s is gone", ErrDamaged, name, m.ID)
+	case errors.Is(err, io.ErrUnexpectedEOF): // by the Store's contract: the object is shorter
+		return nil, fmt.Errorf("%w: %s of %s is shorter than the manifest says: %w", ErrDamaged, name, m.ID, err)
+	case err != nil:
 		return nil, fmt.Errorf("read %s of %s: %w", name, m.ID, err)
 	}
 	return b, nil
