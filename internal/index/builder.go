@@ -199,7 +199,9 @@ func (b *Builder) addPlace(rec *keyspace.Record, e rdb.Element) error {
 	if alt != nil {
 		p.Member = string(e.Member)
 		full := inDB(rec.DB, p.Member)
-		b.wip[full] = b.wip[full]
+		if _, seen := b.wip[full]; !seen {
+			b.wip[full] = false // settled once all hashes were seen
+		}
 		if err := b.file(rec.DB, alt, job.AppendPlace(b.frag[:0], p, true)); err != nil {
 			return err
 		}

@@ -56,7 +56,6 @@ type Writer struct {
 	err     error
 	closed  bool
 	w       io.Writer
-	queued  int64
 	stored  int64
 }
 
