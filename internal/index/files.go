@@ -187,15 +187,25 @@ func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
 	if err := onlyZstd(f); err != nil {
 		return err
 	}
-	rows := parquet.NewGenericReader[T](f)
-	defer func() { _ = rows.Close() }()
-	buf := make([]T, 256)
+	file := parquet.NewGenericReader[T](f)
+	defer func() { _ = file.Close() }()
+	kinds := kindsOf(file.Schema())
+	rebuild := func(out *T, row parquet.Row) error {
+		if err := checkRow(row, kinds); err != nil {
+			return err
+		}
+		return file.Schema().Reconstruct(out, row)
+	}
+	rows := make([]parquet.Row, 256)
 	for {
-		clear(buf)
-		n, err := rows.Read(buf)
-		for i := range n {
+		n, err := file.ReadRows(rows)
+		for _, row := range rows[:n] {
+			var out T
+			if err := rebuild(&out, row); err != nil {
+				return fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
 			inside = true
-			more := each(&buf[i])
+			more := each(&out)
 			inside = false
 			if !more {
 				return nil
@@ -208,6 +218,36 @@ func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}
+}
+
+// kindsOf returns the physical type of every leaf column, in order.
+func kindsOf(s *parquet.Schema) []parquet.Kind {
+	var kinds []parquet.Kind
+	for _, path := range s.Columns() {
+		leaf, _ := s.Lookup(path...)
+		kinds = append(kinds, leaf.Node.Type().Kind())
+	}
+	return kinds
+}
+
+// checkRow wants values of every column, in order, of the column's type. The library
+// trusts the pages in this: where one is damaged, it would take the next column's number
+// for a string's address.
+func checkRow(row parquet.Row, kinds []parquet.Kind) error {
+	column := -1
+	for _, v := range row {
+		if c := v.Column(); c != column && c != column+1 || c >= len(kinds) {
+			return fmt.Errorf("a row with column %d after %d of %d", c, column, len(kinds))
+		}
+		column = v.Column()
+		if !v.IsNull() && v.Kind() != kinds[column] {
+			return fmt.Errorf("a row with %s in column %d", v.Kind(), column)
+		}
+	}
+	if column != len(kinds)-1 {
+		return fmt.Errorf("a row of %d columns, not %d", column+1, len(kinds))
+	}
+	return nil
 }
 
 // onlyZstd refuses columns that we did not write: some of the library's other codecs
