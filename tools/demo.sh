@@ -20,6 +20,8 @@ why "Where Redis is, and where snapshots go. A flag or a variable, as you like."
 run "export RQVAULT_REDIS=unix://$dir/redis.sock RQVAULT_STORE=$dir/vault"
 run "rqvault backup"
 run "rqvault snapshots"
+why "Trust nothing that was not read back: every stored byte, and the dump walked again."
+run "rqvault verify"
 why "Nothing was lost so far, so there is nothing to restore."
 run "rqvault diff"
 
