@@ -84,7 +84,7 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saver{o: o, draft: draft, dump: dump}
+	s := &saver{o: o, draft: draft, dump: dump, prev: previous(ctx, o.Catalog)}
 	m, err := s.run(ctx)
 	if closeErr := dump.Body.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the dump: %w", closeErr)
@@ -104,6 +104,7 @@ type saver struct {
 	o       Options
 	draft   *snapshot.Draft
 	dump    *Dump
+	prev    *snapshot.Manifest // the snapshot before this one, nil if there is none
 	builder *index.Builder
 	keys    *index.KeysWriter
 	jobs    atomic.Int64
@@ -118,7 +119,7 @@ func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
 	}
 	defer keysObject.Abort()
 	s.keys = index.NewKeysWriter(keysObject)
-	s.builder = index.NewBuilder(s.o.Schema, index.Options{TempDir: s.o.TempDir, Keys: s.keyRow})
+	s.builder = index.NewBuilder(s.o.Schema, index.Options{TempDir: s.o.TempDir, Keys: s.keyRow, Before: instant(s.dump.Before.Loaded())})
 	defer func() { _ = s.builder.Close() }()
 
 	summary, err := s.walk(ctx)
@@ -300,6 +301,7 @@ func (s *saver) manifest(sum *rdb.Summary, after lineage.Facts) (*snapshot.Manif
 	for db, n := range c.DBs {
 		m.Counts.ByDB[fmt.Sprint(db)] = n
 	}
+	s.tear(m)
 	if sum.Checksum == rdb.Absent {
 		m.Warnings = append(m.Warnings, "the dump carries no checksum (rdbchecksum is off on the server): damage on its way from Redis to rqvault would go unseen")
 	}

@@ -8,12 +8,13 @@ import (
 
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
+	"rqvault/internal/lineage"
 	"rqvault/verify"
 )
 
-// ledgerLife is how long the ledger remembers what a restore of one snapshot put back.
+// LedgerLife is how long the ledger remembers what a restore of one snapshot put back.
 // It only has to outlive the repeated runs after one incident.
-const ledgerLife = 7 * 24 * time.Hour
+const LedgerLife = 7 * 24 * time.Hour
 
 // LedgerKey is the hash in which restores sign what they put back, whichever snapshot it
 // came from: an older one must not bring back what ran meanwhile. It lives beside the
@@ -85,7 +86,7 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 	}
 	a.total = len(a.steps)
 	if a.total == 0 {
-		return nil
+		return a.signWhole(ctx, p)
 	}
 	if err := a.registerQueues(ctx); err != nil {
 		return err
@@ -96,12 +97,34 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 	if err := a.release(ctx); err != nil {
 		return err
 	}
-	return a.enqueueReady(ctx)
+	if err := a.enqueueReady(ctx); err != nil {
+		return err
+	}
+	return a.signWhole(ctx, p)
+}
+
+// signWhole notes in the ledger that everything this snapshot had was looked at and put
+// back. A restore that found live complete leaves no trace.
+func (a *applier) signWhole(ctx context.Context, p *Plan) error {
+	if !p.Whole || a.failed > 0 || a.total == 0 && p.Lineage.Mode == lineage.Complete {
+		return nil
+	}
+	c := &call{keys: []string{a.w.ledger, a.w.ledger}}
+	a.w.head(c, SnapshotEntry(p.Snapshot), statePlaced, verify.GuardSame, "")
+	c.add(0, "steps", 0)
+	replies, err := a.o.Redis.Run(ctx, 0, restoreScript, []Call{{Keys: c.keys, Args: c.args}})
+	if err == nil {
+		err, _ = replies[0].(error)
+	}
+	if err != nil {
+		return fmt.Errorf("sign the ledger: %w", err)
+	}
+	return nil
 }
 
 func newWriter(p *Plan, o Options) writer {
 	return writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey,
-		life: int64(ledgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli()}
+		life: int64(LedgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli()}
 }
 
 type applier struct {
@@ -109,6 +132,7 @@ type applier struct {
 	w           writer
 	steps       map[verify.JobKey]*Step
 	total, done int
+	failed      int
 	batch       []pending
 	batchBytes  int
 	deferred    []*job.Row
@@ -123,6 +147,9 @@ type pending struct {
 }
 
 func (a *applier) outcome(s *Step, r Result, reason string) {
+	if r == Failed {
+		a.failed++
+	}
 	a.o.Outcome(Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: reason})
 }
 

@@ -18,10 +18,16 @@ type Keys func() iter.Seq2[*index.KeyRow, error]
 // existsBatch is how many keys one look at live asks about.
 const existsBatch = 500
 
+// KeyCounts says what became of the keys that fit the patterns.
+type KeyCounts struct {
+	Present int // live has them: they are never touched
+	Expired int // their own expiry has passed
+	Queues  int // they belong to the queue library: only whole jobs are restored
+}
+
 // PlanKeys makes steps for the keys that fit one of the patterns, are no queue
-// library's, have not expired, and are missing in live. Keys that exist are never
-// touched. expired and present count those left out.
-func PlanKeys(ctx context.Context, r Redis, keys Keys, patterns []string, now int64) (steps []Step, expired, present int, err error) {
+// library's, have not expired, and are missing in live; it counts the others.
+func PlanKeys(ctx context.Context, r Redis, keys Keys, patterns []string, now int64) (steps []Step, n KeyCounts, err error) {
 	var batch []*index.KeyRow
 	flush := func() error {
 		if len(batch) == 0 {
@@ -41,7 +47,7 @@ func PlanKeys(ctx context.Context, r Redis, keys Keys, patterns []string, now in
 				return fmt.Errorf("look for keys: %w", v)
 			case int64:
 				if v != 0 {
-					present++
+					n.Present++
 					continue
 				}
 			}
@@ -53,25 +59,29 @@ func PlanKeys(ctx context.Context, r Redis, keys Keys, patterns []string, now in
 	}
 	for k, err := range keys() {
 		if err != nil {
-			return nil, 0, 0, err
+			return nil, n, err
 		}
-		if k.Role != "" || ownKey(k.Name()) || !matchAny(patterns, k.Name()) {
+		if ownKey(k.Name()) || !matchAny(patterns, k.Name()) {
+			continue
+		}
+		if k.Role != "" {
+			n.Queues++
 			continue
 		}
 		if k.ExpireAt != 0 && k.ExpireAt <= now {
-			expired++
+			n.Expired++
 			continue
 		}
 		if len(batch) == existsBatch || len(batch) > 0 && batch[0].DB != k.DB {
 			if err := flush(); err != nil {
-				return nil, 0, 0, err
+				return nil, n, err
 			}
 		}
 		row := *k
 		batch = append(batch, &row)
 	}
 	err = flush()
-	return steps, expired, present, err
+	return steps, n, err
 }
 
 func matchAny(patterns []string, name []byte) bool {

@@ -5,12 +5,16 @@
 -- ARGV: ledger field, what to sign there, id, 1 if it goes to the queue's head, 1 if failed
 --       parents count as met, n, n times (field, value) to write into the
 --       hash, m, m times (parent's hash, 1 if it may be missing)
--- Replies {word, detail}: enqueued; waiting; changed.
+-- Replies {word, detail}: enqueued; waiting; changed. It signs last: what fails on the
+-- way is looked at again by the next run.
 local ledger, hash, registry, list, queues = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local id, front, allow = ARGV[3], ARGV[4], ARGV[5]
-redis.call('HSET', ledger, ARGV[1], ARGV[2])
+local function signed(word)
+  redis.call('HSET', ledger, ARGV[1], ARGV[2])
+  return {word, ''}
+end
 if redis.call('HGET', hash, 'status') ~= 'deferred' or not redis.call('ZSCORE', registry, id) then
-  return {'changed', ''}
+  return signed('changed')
 end
 local at = 6
 local fields = {}
@@ -29,11 +33,12 @@ for _ = 1, tonumber(ARGV[at]) do
     met = optional == '1' and redis.call('EXISTS', parent) == 0
   end
   if not met then
-    return {'waiting', ''}
+    return signed('waiting')
   end
 end
+-- The push comes first: of all this, only it can fail by what is found there.
+redis.call(front == '1' and 'LPUSH' or 'RPUSH', list, id)
 redis.call('ZREM', registry, id)
 redis.call('HSET', hash, unpack(fields))
 redis.call('SADD', queues, list)
-redis.call(front == '1' and 'LPUSH' or 'RPUSH', list, id)
-return {'enqueued', ''}
+return signed('enqueued')

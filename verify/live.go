@@ -45,14 +45,15 @@ type Options struct {
 	Assume   lineage.Mode // what a person knows better than the evidence tells; "" to judge
 	Now      func() time.Time
 	Survivor func(db int32, queue string, position int64)
+	Select   func(*Finding) bool // which findings to count; nil: all
 }
 
 // Result is what became of a snapshot's jobs.
 type Result struct {
 	Lineage  lineage.Judgement
 	Facts    lineage.Facts
-	Counts   map[Verdict]int
-	Findings []Finding // all that are not intact
+	Counts   map[Verdict]int // of those selected
+	Findings []Finding       // all that are not intact
 }
 
 // Against compares a live Redis with a snapshot. If it finds anything to act on that may
@@ -74,7 +75,7 @@ func Against(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	agree(first, second)
+	o.agree(first, second)
 	return second, nil
 }
 
@@ -91,7 +92,7 @@ func unsettled(r *Result, atomic bool) bool {
 }
 
 // agree takes back what only the second look says.
-func agree(first, second *Result) {
+func (o *Options) agree(first, second *Result) {
 	said := map[JobKey]Finding{}
 	for _, f := range first.Findings {
 		if f.Action != None {
@@ -104,21 +105,14 @@ func agree(first, second *Result) {
 		if f.Action == None || ok && before.Verdict == f.Verdict && before.Action == f.Action {
 			continue
 		}
-		second.Counts[f.Verdict]--
+		counted := o.Select == nil || o.Select(f)
+		if counted {
+			second.Counts[f.Verdict]--
+			second.Counts[Uncertain]++
+		}
 		f.Reason = fmt.Sprintf("it moved while it was looked at (%s); compare again", f.Verdict)
 		f.Verdict, f.Action, f.Guard = Uncertain, Hold, ""
-		second.Counts[Uncertain]++
 	}
-}
-
-// beforeStart is an instant not after the process started. Servers tell their uptime in
-// whole seconds, and what producers enqueue in a server's first second is no evidence of
-// the data it came back with.
-func beforeStart(f lineage.Facts) time.Time {
-	if f.StartedAt().IsZero() {
-		return time.Time{}
-	}
-	return f.StartedAt().Truncate(time.Second).Add(-time.Second)
 }
 
 func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) {
@@ -133,7 +127,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	image, err := o.Live.Image(ctx, beforeStart(facts))
+	image, err := o.Live.Image(ctx, facts.Loaded())
 	if err != nil {
 		return nil, false, err
 	}
@@ -155,7 +149,9 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		if err != nil {
 			return nil, false, err
 		}
-		r.Counts[f.Verdict]++
+		if o.Select == nil || o.Select(&f) {
+			r.Counts[f.Verdict]++
+		}
 		if f.Verdict != Intact {
 			r.Findings = append(r.Findings, f)
 		}

@@ -25,7 +25,7 @@ func usage(format string, args ...any) error {
 
 // Run executes one command line and returns the process's exit code.
 func Run(ctx context.Context, args []string, s Streams) int {
-	e := &env{ctx: ctx, out: s.Out, err: s.Err}
+	e := &env{ctx: ctx, args: args, out: s.Out, err: s.Err}
 	app := newApp(e)
 	sorted, err := flagsFirst(app, args)
 	if err == nil {

@@ -3,9 +3,11 @@ package command
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -54,8 +56,9 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
 		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
 	}
+	r.dbs = []int{0} // where restores of whole snapshots are signed for
 	for db := range m.Counts.ByDB {
-		if n, err := strconv.Atoi(db); err == nil {
+		if n, err := strconv.Atoi(db); err == nil && n != 0 {
 			r.dbs = append(r.dbs, n)
 		}
 	}
@@ -110,12 +113,16 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	}
 	m := cmp.manifest
 	planner := restore.NewPlanner(sel)
+	seen := newSeen(sel)
 	result, err := verify.Against(c.Context, verify.Options{
-		Live: cmp.redis, Rows: cmp.rows, Schema: e.schema, Policy: pol, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
 		Past: lineage.NewPast(m.Lineage.Before, m.Lineage.After, m.CreatedAt, m.Dump.Aux),
 	})
 	e.stopProgress()
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := seen.missing(m); err != nil {
 		return nil, nil, err
 	}
 	for i := range result.Findings {
@@ -127,7 +134,54 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	}
 	result.Findings = slices.DeleteFunc(result.Findings, func(f verify.Finding) bool { return !sel.Has(&f) })
 	return result, &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: e.now().UTC(), RunID: result.Facts.RunID,
-		Policy: pol, Lineage: result.Lineage, Counts: result.Counts, Steps: steps}, nil
+		Policy: pol, Lineage: result.Lineage, Whole: sel.All(), Counts: result.Counts, Steps: steps}, nil
+}
+
+// seen notes which of the queues and jobs asked for there are at all.
+type seen struct{ queues, jobs map[string]bool }
+
+func newSeen(sel restore.Selection) *seen {
+	s := &seen{map[string]bool{}, map[string]bool{}}
+	for _, q := range sel.Queues {
+		s.queues[q] = false
+	}
+	for _, id := range sel.Jobs {
+		s.jobs[id] = false
+	}
+	return s
+}
+
+func (s *seen) note(f *verify.Finding) {
+	if _, asked := s.queues[f.Queue]; asked {
+		s.queues[f.Queue] = true
+	}
+	if _, asked := s.jobs[f.JobID]; asked {
+		s.jobs[f.JobID] = true
+	}
+}
+
+// namesShown is how many queues a complaint lists.
+const namesShown = 20
+
+// missing complains of what was asked for and is nowhere: more often a slip of the
+// finger than good news.
+func (s *seen) missing(m *snapshot.Manifest) error {
+	for _, q := range slices.Sorted(maps.Keys(s.queues)) {
+		if s.queues[q] || m.Counts.Queues[q] != nil {
+			continue
+		}
+		there := slices.Sorted(maps.Keys(m.Counts.Queues))
+		if len(there) > namesShown {
+			there = append(there[:namesShown], "…")
+		}
+		return usage("no queue %s in the snapshot or in live; the snapshot has %s", quote(q), strings.Join(there, ", "))
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.jobs)) {
+		if !s.jobs[id] {
+			return usage("no job %s in the snapshot or in live; rqvault jobs %s --func NAME, --queue NAME or --since 2h finds ids", quote(id), m.ID)
+		}
+	}
+	return nil
 }
 
 // savePlan writes a plan beside its name first, so that a full disk leaves no half one.

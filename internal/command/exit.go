@@ -38,7 +38,16 @@ var (
 	errDamage   = errors.New("damage found")    // 5; likewise
 	errPartly   = errors.New("partly done")     // 6
 	errLineage  = errors.New("lineage changed") // 7
+	errRefused  = errors.New("refused")         // 7
 )
+
+// advice is an error that knows the next step better than its cause does.
+type advice struct {
+	error
+	next string
+}
+
+func (a *advice) Unwrap() error { return a.error }
 
 // rule maps a cause to its exit code and to what a person types next.
 type rule struct {
@@ -52,6 +61,7 @@ var rules = []rule{
 	{errFindings, exitFindings, ""},
 	{errDamage, exitDamaged, ""},
 	{errUsage, exitUsage, ""},
+	{errRefused, exitRefused, ""},
 	{errLineage, exitRefused, "make a new plan: rqvault diff --out plan.json"},
 	{lineage.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{live.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
@@ -123,10 +133,16 @@ func oneLine(err error) string {
 }
 
 func classify(err error) (code int, next string) {
+	code = exitFailed
 	for _, r := range rules {
 		if errors.Is(err, r.cause) {
-			return r.code, r.next
+			code, next = r.code, r.next
+			break
 		}
 	}
-	return exitFailed, ""
+	var better *advice
+	if errors.As(err, &better) {
+		next = better.next
+	}
+	return code, next
 }

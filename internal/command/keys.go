@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,7 +32,10 @@ func (e *env) planKeys(c *cli.Context, cmp *comparison) (*restore.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := cmp.redis.Image(c.Context, facts.StartedAt())
+	if _, err := cmp.redis.Restored(c.Context); err != nil {
+		return nil, err
+	}
+	image, err := cmp.redis.Image(c.Context, facts.Loaded())
 	if err != nil {
 		return nil, err
 	}
@@ -51,18 +55,25 @@ func (e *env) planKeys(c *cli.Context, cmp *comparison) (*restore.Plan, error) {
 	}
 	defer done()
 	now := e.now().UTC()
-	steps, expired, present, err := restore.PlanKeys(c.Context, cmp.redis, keys, c.StringSlice("keys"), now.UnixMilli())
+	steps, n, err := restore.PlanKeys(c.Context, cmp.redis, keys, c.StringSlice("keys"), now.UnixMilli())
 	e.stopProgress()
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(e.err, "%s missing, %d there already, %d expired meanwhile\n", plural(int64(len(steps)), "key"), present, expired)
+	switch {
+	case len(steps)+n.Present+n.Expired > 0:
+	case n.Queues > 0:
+		return nil, usage("the %s that match belong to the job queues: jobs are restored whole, without --keys", plural(int64(n.Queues), "key"))
+	default:
+		return nil, usage("no key of the snapshot matches %s", strings.Join(c.StringSlice("keys"), ", "))
+	}
+	fmt.Fprintf(e.err, "%s missing, %d there already, %d expired meanwhile\n", plural(int64(len(steps)), "key"), n.Present, n.Expired)
 	pol, err := policy(c)
 	if err != nil {
 		return nil, err
 	}
 	return &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: now, RunID: facts.RunID, Policy: pol, Lineage: judgement,
-		Counts: map[verify.Verdict]int{verify.Lost: len(steps), verify.Expired: expired, verify.Intact: present}, Steps: steps}, nil
+		Counts: map[verify.Verdict]int{verify.Lost: len(steps), verify.Expired: n.Expired, verify.Intact: n.Present}, Steps: steps}, nil
 }
 
 func (e *env) applyKeys(c *cli.Context, cmp *comparison, p *restore.Plan, o restore.Options) error {

@@ -73,6 +73,14 @@ func (e *env) restore(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	torn, err := e.unrestored(c, cmp)
+	if err != nil {
+		return err
+	}
+	if torn != nil {
+		return &advice{fmt.Errorf("%w: the latest snapshot, %s, is no help: %s", errRefused, m.ID, breakText(torn)),
+			fmt.Sprintf("name the last one from before: %s; or, if you mean the latest: %s", e.again(c, "diff", string(torn.Snapshot)), e.again(c, "restore", "latest"))}
+	}
 	if !c.Bool("apply") {
 		return e.dryRun(c, plan)
 	}
@@ -112,7 +120,11 @@ func (e *env) dryRun(c *cli.Context, p *restore.Plan) error {
 			fmt.Fprintln(e.out, "nothing to restore")
 			return nil
 		}
-		fmt.Fprintln(e.out, "next: the same command with --apply")
+		next := e.again(c, "restore", string(p.Snapshot)) + " --apply"
+		if plan := c.String("plan"); plan != "" {
+			next = e.againPlan(c, plan)
+		}
+		fmt.Fprintln(e.out, "next: "+next)
 		return nil
 	}
 	out := newRestoreOut(p, false)
@@ -181,7 +193,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	if c.Bool("json") {
 		err = errors.Join(err, e.printJSON(out))
 	} else {
-		e.printRestored(out, err == nil)
+		e.printRestored(c, p, out, err == nil)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errPartly, err)
@@ -192,7 +204,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	return nil
 }
 
-func (e *env) printRestored(out *restoreOut, whole bool) {
+func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, whole bool) {
 	shown := map[restore.Result]int{}
 	t := newTable(e.out, "RESULT", "JOB", "QUEUE", "REASON")
 	for _, r := range []restore.Result{restore.Failed, restore.Held, restore.Skipped, restore.Repaired, restore.Restored} {
@@ -213,9 +225,19 @@ func (e *env) printRestored(out *restoreOut, whole bool) {
 		_ = t.flush()
 		fmt.Fprintln(e.out)
 	}
-	c := out.Counts
-	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %d held, %d failed\n", c[restore.Restored], c[restore.Repaired], c[restore.Skipped], c[restore.Held], c[restore.Failed])
-	if whole && c[restore.Failed] == 0 {
-		fmt.Fprintf(e.out, "next: see that nothing is missing: rqvault diff %s\n", out.Snapshot)
+	n := out.Counts
+	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %d held, %d failed\n",
+		n[restore.Restored], n[restore.Repaired], n[restore.Skipped], n[restore.Held], n[restore.Failed])
+	if len(out.Outcomes) == 0 {
+		fmt.Fprintf(e.out, "nothing of snapshot %s is missing, and nothing was changed\n", out.Snapshot)
+		return
 	}
+	if !whole || n[restore.Failed] > 0 {
+		return
+	}
+	next := e.again(c, "diff", string(out.Snapshot))
+	if len(c.StringSlice("keys")) > 0 || len(p.Steps) > 0 && p.Steps[0].Key != "" {
+		next = e.again(c, "restore", string(out.Snapshot))
+	}
+	fmt.Fprintf(e.out, "next: see that nothing is missing: %s\n", next)
 }

@@ -26,7 +26,8 @@ import (
 //	remove FILE             the only file of that name under the store
 //	env NAME=VALUE          a variable for the commands that follow
 //
-// where $REDIS, $STORE, $ID (the last snapshot) and $DIR stand for themselves.
+// where $REDIS, $STORE, $FIRST and $ID (the first and the last snapshot) and $DIR stand
+// for themselves.
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join("testdata", "sessions", "*.txt"))
@@ -149,10 +150,13 @@ func (s *session) expand(text string) string {
 			return s.vault.store
 		case "DIR":
 			return s.dir
-		case "ID":
+		case "ID", "FIRST":
 			ids, err := filepath.Glob(filepath.Join(s.vault.store, "*", "snapshots", "*"))
 			if err != nil || len(ids) == 0 {
 				s.t.Fatalf("%s: no snapshot yet", s.where)
+			}
+			if name == "FIRST" {
+				return filepath.Base(ids[0])
 			}
 			return filepath.Base(ids[len(ids)-1])
 		}

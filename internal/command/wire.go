@@ -27,6 +27,7 @@ import (
 // env is what one run of the program works with.
 type env struct {
 	ctx      context.Context
+	args     []string // the command line
 	out, err io.Writer
 	bar      *bar
 	schema   rq.Schema
@@ -175,6 +176,7 @@ type liveRedis struct {
 	dbs     []int     // databases the snapshot holds
 	scripts map[string]*live.Script
 	signed  map[verify.JobKey]bool // as Restored last returned it
+	whole   map[snapshot.ID]bool   // snapshots that were restored as a whole, read on the way
 }
 
 var (
@@ -198,6 +200,7 @@ func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, 
 // to do, false where a restore was stopped in the middle of a job.
 func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error) {
 	done := map[verify.JobKey]bool{}
+	r.whole = map[snapshot.ID]bool{}
 	for _, db := range r.dbs {
 		cursor := "0"
 		for {
@@ -213,6 +216,9 @@ func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error
 				return nil, fmt.Errorf("read the ledger: HSCAN answered in an unknown form")
 			}
 			for i := 0; i+1 < len(entries); i += 2 {
+				if id, ok := strings.CutPrefix(entries[i], restore.SnapshotEntry("")); ok {
+					r.whole[snapshot.ID(id)] = true
+				}
 				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Signed(entries[i+1], r.since) {
 					done[verify.JobKey{DB: int32(db), ID: id}] = restore.Settled(entries[i+1])
 				}

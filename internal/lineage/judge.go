@@ -59,6 +59,17 @@ func (f *Facts) StartedAt() time.Time {
 	return f.ServerTime.Add(-time.Duration(f.UptimeSeconds) * time.Second)
 }
 
+// Loaded is an instant not after the one at which the process began to serve: what is
+// older was loaded by it, or came later with an older date. Servers tell their uptime in
+// whole seconds, and what producers enqueue in a server's first second is no evidence of
+// the data it came back with. It is zero if the server did not say.
+func (f *Facts) Loaded() time.Time {
+	if f.StartedAt().IsZero() {
+		return time.Time{}
+	}
+	return f.StartedAt().Truncate(time.Second).Add(-time.Second)
+}
+
 // Judge decides the mode. watermark is the newest instant found in live data from
 // before the live process started; zero if there is none.
 func Judge(past Past, live Facts, watermark time.Time) (Judgement, error) {

@@ -73,6 +73,16 @@ type Stored struct {
 type Lineage struct {
 	Before lineage.Facts `json:"before"`
 	After  lineage.Facts `json:"after"`
+	Break  *Break        `json:"break,omitempty"`
+}
+
+// Break is where the history of the data was last torn: Redis came back without all of
+// it, or it was flushed. It stands in every snapshot since.
+type Break struct {
+	Snapshot ID           `json:"snapshot"` // the last one from before
+	At       time.Time    `json:"at"`       // created_at of the first one after
+	Mode     lineage.Mode `json:"mode"`
+	Reasons  []string     `json:"reasons"`
 }
 
 // StoredSize is the sum of the objects' sizes in bytes, without the manifest.

@@ -1,0 +1,94 @@
+package command
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// plainWord is what a shell takes as it stands.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
+
+// again writes a command line that goes on from this one: the flags that were typed and
+// that the next command knows too, so that it can be pasted as it is. A password in a
+// URL is left out.
+func (e *env) again(c *cli.Context, command string, words ...string) string {
+	line := []string{"rqvault", command}
+	for _, w := range words {
+		line = append(line, quote(w))
+	}
+	cmd := c.App.Command(command)
+	if cmd == nil {
+		return strings.Join(line, " ")
+	}
+	for _, f := range cmd.Flags {
+		name := f.Names()[0]
+		if !typed(e.args, f.Names()) {
+			continue
+		}
+		switch f := f.(type) {
+		case *cli.StringSliceFlag:
+			for _, v := range c.StringSlice(name) {
+				line = append(line, "--"+name, quote(v))
+			}
+		case *cli.StringFlag:
+			if name == "redis-password" {
+				line = append(line, "--redis-password …")
+				continue
+			}
+			if name != "out" && name != "plan" {
+				line = append(line, "--"+name, quote(withoutPassword(c.String(f.Name))))
+			}
+		case *cli.DurationFlag:
+			line = append(line, "--"+name, c.Duration(name).String())
+		}
+	}
+	return strings.Join(line, " ")
+}
+
+// againPlan writes the command line that carries out a plan.
+func (e *env) againPlan(c *cli.Context, plan string) string {
+	line := "rqvault restore --plan " + quote(plan) + " --apply"
+	for _, name := range []string{"redis", "store", "source"} {
+		if typed(e.args, []string{name}) {
+			line += " --" + name + " " + quote(withoutPassword(c.String(name)))
+		}
+	}
+	return line
+}
+
+// typed reports whether a flag of one of these names stands on the command line.
+func typed(args, names []string) bool {
+	for _, arg := range args {
+		word, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		for _, n := range names {
+			if strings.HasPrefix(arg, "-") && word == n {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func quote(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(clean(s), "'", `'\''`) + "'"
+}
+
+// withoutPassword blanks the password of a URL, if it has one.
+func withoutPassword(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.User == nil {
+		return s
+	}
+	if _, has := u.User.Password(); !has {
+		return s
+	}
+	at := strings.LastIndexByte(s, '@')
+	return fmt.Sprintf("%s://%s:…%s", u.Scheme, u.User.Username(), s[at:])
+}
