@@ -26,7 +26,7 @@ import (
 const minMemory = 1 << 16
 
 // Sorter collects pairs. It is used by one goroutine: Add any number of times, then
-// All once, then Close.
+// All as often as wanted, then Close.
 type Sorter struct {
 	dir    string
 	memory int
@@ -34,7 +34,8 @@ type Sorter struct {
 	pairs  []pair
 	runs   []*os.File
 	count  int64
-	done   bool
+	done   bool // sorted, nothing can be added
+	closed bool
 }
 
 type pair struct {
@@ -121,15 +122,17 @@ func (s *Sorter) spill() error {
 }
 
 // All yields every pair in order of keys. The slices are valid until the next step.
-// An error ends the sequence as its last element. All can be called once.
+// An error ends the sequence as its last element. All can be called again.
 func (s *Sorter) All() iter.Seq2[Pair, error] {
 	return func(yield func(Pair, error) bool) {
-		if s.done {
-			yield(Pair{}, errors.New("extsort: All called twice"))
+		if s.closed {
+			yield(Pair{}, errors.New("extsort: All after Close"))
 			return
 		}
-		s.done = true
-		s.sort()
+		if !s.done {
+			s.done = true
+			s.sort()
+		}
 		if len(s.runs) == 0 {
 			for _, p := range s.pairs {
 				if !yield(Pair{s.key(p), s.value(p)}, nil) {
@@ -150,10 +153,8 @@ type Pair struct{ Key, Value []byte }
 func (s *Sorter) merge(yield func(Pair, error) bool) error {
 	var h runHeap
 	for _, f := range s.runs {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return fmt.Errorf("reread a sort file: %w", err)
-		}
-		h = append(h, &run{r: bufio.NewReaderSize(f, 64<<10), age: len(h)})
+		whole := io.NewSectionReader(f, 0, math.MaxInt64)
+		h = append(h, &run{r: bufio.NewReaderSize(whole, 64<<10), age: len(h)})
 	}
 	next := 0
 	h = append(h, &run{age: len(h), memory: func() (Pair, bool) {
@@ -200,7 +201,7 @@ func (s *Sorter) Close() error {
 	for _, f := range s.runs {
 		err = errors.Join(err, f.Close())
 	}
-	s.runs, s.arena, s.pairs, s.done = nil, nil, nil, true
+	s.runs, s.arena, s.pairs, s.done, s.closed = nil, nil, nil, true, true
 	return err
 }
 

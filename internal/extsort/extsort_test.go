@@ -45,11 +45,26 @@ func TestSortsInMemoryAndOnDisk(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Fatalf("got %d keys out of order or lost, want %d", len(got), len(want))
 			}
+			again := 0
+			for p, err := range s.All() {
+				if err != nil || string(p.Key) != want[again] {
+					t.Fatalf("second time: got %q, %v at %d, want %q", p.Key, err, again, want[again])
+				}
+				again++
+			}
+			if again != len(want) {
+				t.Fatalf("second time: got %d keys, want %d", again, len(want))
+			}
 			if left, _ := os.ReadDir(dir); len(left) != 0 {
 				t.Errorf("%d files left in the spill directory while running", len(left))
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
+			}
+			for _, err := range s.All() {
+				if err == nil {
+					t.Fatal("got a pair after Close")
+				}
 			}
 		})
 	}

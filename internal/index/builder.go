@@ -152,11 +152,28 @@ func (b *Builder) read(rec *keyspace.Record) error {
 			return nil
 		})
 	case job.Owned:
-		if b.cur.key.Part == job.ResultsPart && rec.Part == keyspace.Whole {
+		switch {
+		case b.cur.key.Part == job.DependenciesPart || b.cur.key.Part == job.DependentsPart:
+			return rdb.Elements(rec, func(e rdb.Element) error { return b.addLink(rec, e.Member) })
+		case b.cur.key.Part == job.ResultsPart && rec.Part == keyspace.Whole:
 			return b.readResult(rec)
 		}
 	}
 	return nil
+}
+
+// addLink files what a member of a set of dependencies or dependents says under the
+// child: a job has few parents, but may have any number of children.
+func (b *Builder) addLink(rec *keyspace.Record, member []byte) error {
+	child, parent, listed := b.cur.key.ID, member, false
+	if b.cur.key.Part == job.DependentsPart {
+		child, parent, listed = member, child, true
+	}
+	if len(child) > maxID || len(parent) > maxID {
+		b.counts.Oversized++
+		return nil
+	}
+	return b.file(rec.DB, child, job.AppendLink(b.frag[:0], parent, listed))
 }
 
 func (b *Builder) readHash(rec *keyspace.Record) error {

@@ -14,8 +14,8 @@ import (
 	"rqvault/internal/job"
 )
 
-// Jobs yields the rows, sorted, and counts them. Call it once, after the last Add. An
-// error is the last element.
+// Jobs yields the rows, sorted, and counts them. Call it after the last Add, as often
+// as wanted. An error is the last element.
 func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 	return func(yield func(*job.Row, error) bool) {
 		if b.cur.pending {
@@ -23,6 +23,8 @@ func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 			return
 		}
 		b.settleWip()
+		b.counts.Rows, b.counts.Jobs = 0, 0
+		b.counts.Status, b.counts.Queues = map[string]int64{}, map[string]map[string]int64{}
 		var row *job.Row
 		var key []byte
 		for p, err := range b.sorter.All() {
@@ -81,8 +83,12 @@ func (b *Builder) keep(row *job.Row, p *job.Place, alt bool) bool {
 
 func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
 	if len(row.Places) == 0 && len(row.Parts) == 0 {
-		return true // only fragments that belong to another id
+		return true // only fragments that belong to another id, or a child long gone
 	}
+	slices.Sort(row.ParentSet)
+	row.ParentSet = slices.Compact(row.ParentSet)
+	slices.Sort(row.ListedBy)
+	row.ListedBy = slices.Compact(row.ListedBy)
 	slices.SortFunc(row.Places, func(x, y job.Place) int {
 		if c := strings.Compare(string(x.Kind), string(y.Kind)); c != 0 {
 			return c

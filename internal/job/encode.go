@@ -18,15 +18,19 @@ const (
 	tagPlace
 	tagPart
 	tagResult
+	tagLink
 )
+
+// maxLinks bounds what is kept of the parents of one job.
+const maxLinks = 4096
 
 var errFragment = errors.New("job: damaged fragment")
 
 // AppendHash encodes what a job's hash said: everything but places and parts.
 func AppendHash(b []byte, r *Row) []byte {
-	b = append(b, tagHash, flags(r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed))
+	b = append(b, tagHash, flags(r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed, r.HasFailureTTL))
 	for _, n := range []int64{r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt, r.HeartbeatAt, r.ExpireAt,
-		r.Timeout, r.TTL, r.ResultTTL, r.RetriesLeft, r.RepeatsLeft} {
+		r.Timeout, r.TTL, r.ResultTTL, r.FailureTTL, r.RetriesLeft, r.RepeatsLeft} {
 		b = binary.AppendVarint(b, n)
 	}
 	for _, s := range []string{string(r.Status), r.Queue, r.Func, r.Group, r.Worker, r.Problem} {
@@ -57,6 +61,12 @@ func AppendPart(b []byte, p Part) []byte {
 	return appendString(b, string(p.Name))
 }
 
+// AppendLink encodes one parent of a job: as a member of the job's own set of
+// dependencies, or (listed) as the owner of a set of dependents that names the job.
+func AppendLink(b []byte, parent []byte, listed bool) []byte {
+	return appendString(append(b, tagLink, flags(listed)), string(parent))
+}
+
 // AppendResult encodes what the newest result said.
 func AppendResult(b []byte, r *Row) []byte {
 	b = append(b, tagResult)
@@ -83,6 +93,14 @@ func (r *Row) Merge(fragment []byte, keep func(p *Place, alt bool) bool) error {
 	case tagPart:
 		r.Parts = append(r.Parts, Part{Type: int32(d.varint()), ExpireAt: d.varint(), Offset: d.varint(), Length: d.varint(),
 			Frame: int32(d.varint()), Digest: d.varint(), Name: PartName(d.string())})
+	case tagLink:
+		links := &r.ParentSet
+		if d.flags()&1 != 0 {
+			links = &r.ListedBy
+		}
+		if id := d.string(); d.err == nil && len(*links) < maxLinks {
+			*links = append(*links, id)
+		}
 	case tagResult:
 		r.ResultAt, r.ResultType = d.varint(), int32(d.varint())
 	default:
@@ -101,9 +119,9 @@ type decoder struct {
 
 func (d *decoder) hash(r *Row) {
 	f := d.flags()
-	r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed, r.HasFailureTTL = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0
 	for _, n := range []*int64{&r.CreatedAt, &r.EnqueuedAt, &r.StartedAt, &r.EndedAt, &r.HeartbeatAt, &r.ExpireAt,
-		&r.Timeout, &r.TTL, &r.ResultTTL, &r.RetriesLeft, &r.RepeatsLeft} {
+		&r.Timeout, &r.TTL, &r.ResultTTL, &r.FailureTTL, &r.RetriesLeft, &r.RepeatsLeft} {
 		*n = d.varint()
 	}
 	r.Status = Status(d.string())

@@ -57,7 +57,7 @@ func TestFragmentsRoundTrip(t *testing.T) {
 }
 
 func TestEachFlagTravelsAlone(t *testing.T) {
-	for _, want := range []job.Row{{Exists: true}, {HasResultTTL: true}, {AtFront: true}, {AllowParentFailed: true}, {}} {
+	for _, want := range []job.Row{{Exists: true}, {HasResultTTL: true}, {AtFront: true}, {AllowParentFailed: true}, {HasFailureTTL: true}, {}} {
 		var got job.Row
 		if err := got.Merge(job.AppendHash(nil, &want), all); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
@@ -83,7 +83,8 @@ func TestOrderOfFragmentsDoesNotMatter(t *testing.T) {
 	h := hashRow()
 	fragments := [][]byte{
 		job.AppendHash(nil, &h), job.AppendHash(nil, &h), job.AppendResult(nil, &job.Row{ResultAt: 5, ResultType: 1}),
-		job.AppendPlace(nil, job.Place{Kind: job.InQueue, Queue: "q"}, false), job.AppendPart(nil, job.Part{Name: job.HashPart}),
+		job.AppendPlace(nil, job.Place{Kind: job.InQueue, Queue: "q"}, false), job.AppendLink(nil, []byte("p"), false),
+		job.AppendLink(nil, []byte("r"), true), job.AppendPart(nil, job.Part{Name: job.HashPart}),
 	}
 	var want job.Row
 	for _, f := range fragments[1:] {
@@ -123,6 +124,7 @@ func TestDamagedFragments(t *testing.T) {
 		"hash": job.AppendHash(nil, &h), "result": job.AppendResult(nil, &job.Row{ResultAt: 1 << 40, ResultType: 2}),
 		"parents": job.AppendHash(nil, &job.Row{Parents: []string{"", "", ""}}),
 		"place":   job.AppendPlace(nil, job.Place{Kind: job.InQueue, Queue: "q", Score: 1, Position: 300, Member: "m"}, true),
+		"link":    job.AppendLink(nil, []byte("parent"), true),
 		"part":    job.AppendPart(nil, job.Part{Name: job.HashPart, Offset: 1 << 50, Digest: -1}),
 	} {
 		for n := range whole {
@@ -137,7 +139,7 @@ func TestDamagedFragments(t *testing.T) {
 		}
 	}
 	huge := append([]byte{3}, binary.AppendUvarint(nil, math.MaxUint64)...)
-	for _, b := range [][]byte{nil, {}, {0}, {5}, {255}, {1}, huge} {
+	for _, b := range [][]byte{nil, {}, {0}, {6}, {255}, {1}, huge} {
 		var row job.Row
 		if err := row.Merge(b, all); err == nil {
 			t.Errorf("fragment %x: got no error", b)

@@ -114,11 +114,15 @@ type Row struct {
 	TTL               int64    `parquet:"ttl"`       // seconds a queued job stays useful, 0 for ever
 	ResultTTL         int64    `parquet:"result_ttl,optional"`
 	HasResultTTL      bool     `parquet:"has_result_ttl"`
+	FailureTTL        int64    `parquet:"failure_ttl,optional"`
+	HasFailureTTL     bool     `parquet:"has_failure_ttl,optional"`
 	RetriesLeft       int64    `parquet:"retries_left"`
 	RepeatsLeft       int64    `parquet:"repeats_left"`
 	AtFront           bool     `parquet:"at_front"`
 	AllowParentFailed bool     `parquet:"allow_dependency_failures"`
-	Parents           []string `parquet:"parents,list"`
+	Parents           []string `parquet:"parents,list"`             // as the job's hash names them
+	ParentSet         []string `parquet:"parent_set,list,optional"` // as the set of its dependencies does
+	ListedBy          []string `parquet:"listed_by,list,optional"`  // the jobs whose sets of dependents name it
 	Group             string   `parquet:"group,dict"`
 	Worker            string   `parquet:"worker,dict"`
 	ResultAt          int64    `parquet:"result_at"`   // Unix ms of the newest entry of the results stream

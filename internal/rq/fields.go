@@ -30,7 +30,7 @@ const (
 func (Schema) Wants(field []byte) bool {
 	switch string(field) {
 	case payload, "status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at",
-		"last_heartbeat", "timeout", "ttl", "result_ttl", "retries_left", "repeats_left", "enqueue_at_front",
+		"last_heartbeat", "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left", "enqueue_at_front",
 		"dependency_id", "dependency_ids", "allow_dependency_failures", "group_id", "worker_name":
 		return true
 	}
@@ -124,6 +124,8 @@ func fillNumber(row *job.Row, field, value []byte) bool {
 		row.TTL = n
 	case "result_ttl":
 		row.ResultTTL, row.HasResultTTL = n, true
+	case "failure_ttl":
+		row.FailureTTL, row.HasFailureTTL = n, true
 	case "retries_left":
 		row.RetriesLeft = n
 	case "repeats_left":
