@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
-	"rqvault/internal/lineage"
 	"rqvault/verify"
 )
 
@@ -86,7 +86,7 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 	}
 	a.total = len(a.steps)
 	if a.total == 0 {
-		return a.signWhole(ctx, p)
+		return nil
 	}
 	if err := a.registerQueues(ctx); err != nil {
 		return err
@@ -97,29 +97,7 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 	if err := a.release(ctx); err != nil {
 		return err
 	}
-	if err := a.enqueueReady(ctx); err != nil {
-		return err
-	}
-	return a.signWhole(ctx, p)
-}
-
-// signWhole notes in the ledger that everything this snapshot had was looked at and put
-// back. A restore that found live complete leaves no trace.
-func (a *applier) signWhole(ctx context.Context, p *Plan) error {
-	if !p.Whole || a.failed > 0 || a.total == 0 && p.Lineage.Mode == lineage.Complete {
-		return nil
-	}
-	c := &call{keys: []string{a.w.ledger, a.w.ledger}}
-	a.w.head(c, SnapshotEntry(p.Snapshot), statePlaced, verify.GuardSame, "")
-	c.add(0, "steps", 0)
-	replies, err := a.o.Redis.Run(ctx, 0, restoreScript, []Call{{Keys: c.keys, Args: c.args}})
-	if err == nil {
-		err, _ = replies[0].(error)
-	}
-	if err != nil {
-		return fmt.Errorf("sign the ledger: %w", err)
-	}
-	return nil
+	return a.enqueueReady(ctx)
 }
 
 func newWriter(p *Plan, o Options) writer {
@@ -132,7 +110,6 @@ type applier struct {
 	w           writer
 	steps       map[verify.JobKey]*Step
 	total, done int
-	failed      int
 	batch       []pending
 	batchBytes  int
 	deferred    []*job.Row
@@ -147,9 +124,6 @@ type pending struct {
 }
 
 func (a *applier) outcome(s *Step, r Result, reason string) {
-	if r == Failed {
-		a.failed++
-	}
 	a.o.Outcome(Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: reason})
 }
 
@@ -299,9 +273,10 @@ func (a *applier) run(ctx context.Context, batch []pending) (refused []pending, 
 func (a *applier) reply(p pending, reply any) (refused bool) {
 	word, detail, err := words(reply)
 	if err != nil {
-		a.outcome(p.step, Failed, err.Error())
+		a.outcome(p.step, Failed, plain(err.Error()))
 		return false
 	}
+	detail = plain(detail)
 	switch word {
 	case "done":
 		a.prepared(p)
@@ -353,6 +328,12 @@ func (a *applier) finished(s *Step) {
 }
 
 var errReply = errors.New("the script answered in a form rqvault does not know")
+
+// scriptTrailer is what Redis adds to an error inside a script.
+var scriptTrailer = regexp.MustCompile(`\.? script: [0-9a-f]{40}, on @?user_script:\d+\.?$`)
+
+// plain is a server's complaint without the place in the script.
+func plain(text string) string { return scriptTrailer.ReplaceAllString(text, "") }
 
 // words reads a script's {word, detail}.
 func words(reply any) (word, detail string, err error) {

@@ -27,7 +27,6 @@ type Plan struct {
 	RunID     string                 `json:"run_id"` // of the live process it was made for
 	Policy    verify.Policy          `json:"policy"`
 	Lineage   lineage.Judgement      `json:"lineage"`
-	Whole     bool                   `json:"whole"` // about all jobs of the snapshot, not a selection
 	Counts    map[verify.Verdict]int `json:"counts"`
 	Steps     []Step                 `json:"steps"`
 }
@@ -90,9 +89,6 @@ type Selection struct {
 	Queues, Jobs []string
 	Statuses     []job.Status
 }
-
-// All reports whether nothing was left out.
-func (s *Selection) All() bool { return len(s.Queues) == 0 && len(s.Jobs) == 0 && len(s.Statuses) == 0 }
 
 // Has reports whether the finding is selected.
 func (s *Selection) Has(f *verify.Finding) bool {

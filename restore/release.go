@@ -53,7 +53,7 @@ func (a *applier) place(ctx context.Context, k queueKey, steps []*Step) error {
 	if !ok || len(list) != len(steps) {
 		reason := errReply.Error()
 		if err, ok := replies[0].(error); ok {
-			reason = err.Error()
+			reason = plain(err.Error())
 		}
 		for _, s := range steps {
 			a.outcome(s, Failed, "its data is back, but not its place: "+reason)

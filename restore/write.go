@@ -11,7 +11,6 @@ import (
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
 	"rqvault/internal/rdb"
-	"rqvault/internal/snapshot"
 	"rqvault/verify"
 )
 
@@ -61,9 +60,6 @@ func sign(state string, now int64) string { return state + ":" + strconv.FormatI
 
 // JobEntry is the field of the ledger under which a job is signed for.
 func JobEntry(id string) string { return "job:" + id }
-
-// SnapshotEntry is the field under which a restore of all that a snapshot had is signed for.
-func SnapshotEntry(id snapshot.ID) string { return "snapshot:" + string(id) }
 
 // Signed reports whether a ledger entry is about a job of a snapshot from that instant.
 // Entries signed before it are about earlier data.

@@ -289,6 +289,9 @@ func (c *Context) judgeByMode(s *job.Row) Finding {
 	case s.Status == job.Queued && s.Place(job.InQueue) == nil && s.Place(job.InIntermediate) == nil && s.Place(job.InCompact) == nil:
 		return c.decide(s, Uncertain, "a worker had just taken it at the snapshot: it may have run")
 	}
+	if s.Status.Ended() {
+		return c.decide(s, Lost, "its record is gone; it comes back as a record and does not run")
+	}
 	return c.decide(s, Lost, "gone, and nothing says that it ended")
 }
 

@@ -83,7 +83,10 @@ func (e *env) backup(c *cli.Context) error {
 	if c.Bool("json") {
 		return e.printJSON(m)
 	}
-	e.printSaved(m, e.now().Sub(began), cat)
+	if !c.Bool("quiet") {
+		e.printSaved(m, e.now().Sub(began), cat)
+	}
+	e.warn(m.Warnings)
 	return nil
 }
 
@@ -111,7 +114,9 @@ func (e *env) printSaved(m *snapshot.Manifest, took time.Duration, cat *snapshot
 	for _, s := range slices.Sorted(maps.Keys(m.Counts.Status)) {
 		fmt.Fprintf(e.out, "  %-10s %d\n", s, m.Counts.Status[s])
 	}
-	e.warn(m.Warnings)
+	if _, others, ok := strings.Cut(m.ViaReason, "; not "); ok {
+		fmt.Fprintf(e.out, "by %s, not %s\n", m.Via, clean(others))
+	}
 }
 
 func (e *env) warn(warnings []string) {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 )
 
 // Streams are where a command prints: results to Out, progress and complaints to Err.
@@ -45,14 +47,14 @@ func newApp(e *env) *cli.App {
 		UseShortOptionHandling: true,
 		EnableBashCompletion:   true,
 		Suggest:                true,
-		OnUsageError:           func(_ *cli.Context, err error, _ bool) error { return usage("%v", err) },
+		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
 			e.diffCommand(), e.restoreCommand(), e.pruneCommand(), e.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usage("there is no command %q; rqvault help lists them", c.Args().First())
+				return noCommand(c.App, c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -63,12 +65,66 @@ func newApp(e *env) *cli.App {
 	return app
 }
 
+// nearest returns the name that is at most two slips of the finger from word, "" if none
+// is.
+func nearest(word string, names []string) string {
+	best, found := 3, ""
+	for _, n := range names {
+		if d := smetrics.WagnerFischer(word, n, 1, 1, 1); d < best && d < len(n) {
+			best, found = d, n
+		}
+	}
+	return found
+}
+
+// noCommand complains of a command that does not exist, and guesses which was meant.
+func noCommand(app *cli.App, name string) error {
+	var names []string
+	for _, cmd := range app.Commands {
+		names = append(names, cmd.Name)
+	}
+	if near := nearest(name, names); near != "" {
+		return usage("there is no command %q; did you mean rqvault %s?", name, near)
+	}
+	return usage("there is no command %q; rqvault help lists them", name)
+}
+
+// badFlag says in our words what the flag library says in its own.
+func badFlag(c *cli.Context, err error) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		name = strings.TrimLeft(name, "-")
+		if c.Command == nil {
+			return usage("there is no flag --%s", name)
+		}
+		var names []string
+		for _, f := range c.Command.Flags {
+			names = append(names, f.Names()[0])
+		}
+		if near := nearest(name, names); near != "" {
+			return usage("there is no flag --%s; did you mean --%s?", name, near)
+		}
+		return usage("there is no flag --%s; rqvault %s --help lists them", name, c.Command.Name)
+	}
+	text, _, _ = strings.Cut(text, ": strconv.")
+	if strings.HasSuffix(text, ": parse error") {
+		text = strings.TrimSuffix(text, ": parse error") + ": use a number, or for a duration a form such as 90s, 30m or 2h"
+	}
+	return usage("%s", strings.ReplaceAll(text, "for flag -", "for flag --"))
+}
+
 // flagsFirst moves the flags of a command before its other arguments, because people
 // write "rqvault restore latest --apply" and the flag library stops at the first word
 // that is no flag. Nothing after "--" is moved.
 func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
+	}
+	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version", "--generate-bash-completion"}, word) {
+		return nil, usage("%s: flags stand after the command, as in rqvault diff --json", word)
+	}
+	if args[1] == "help" && len(args) > 2 && app.Command(args[2]) == nil {
+		return nil, noCommand(app, args[2])
 	}
 	cmd := app.Command(args[1])
 	if cmd == nil {

@@ -56,9 +56,8 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
 		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
 	}
-	r.dbs = []int{0} // where restores of whole snapshots are signed for
 	for db := range m.Counts.ByDB {
-		if n, err := strconv.Atoi(db); err == nil && n != 0 {
+		if n, err := strconv.Atoi(db); err == nil {
 			r.dbs = append(r.dbs, n)
 		}
 	}
@@ -134,7 +133,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	}
 	result.Findings = slices.DeleteFunc(result.Findings, func(f verify.Finding) bool { return !sel.Has(&f) })
 	return result, &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: e.now().UTC(), RunID: result.Facts.RunID,
-		Policy: pol, Lineage: result.Lineage, Whole: sel.All(), Counts: result.Counts, Steps: steps}, nil
+		Policy: pol, Lineage: result.Lineage, Counts: result.Counts, Steps: steps}, nil
 }
 
 // seen notes which of the queues and jobs asked for there are at all.

@@ -1,9 +1,7 @@
 package command
 
 import (
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,7 +19,7 @@ type diffOut struct {
 	Policy   verify.Policy          `json:"policy"`
 	Counts   map[verify.Verdict]int `json:"counts"`
 	Findings []verify.Finding       `json:"findings"`
-	Break    *snapshot.Break        `json:"break,omitempty"`
+	Break    *torn                  `json:"break,omitempty"`
 }
 
 func (e *env) diffCommand() *cli.Command {
@@ -56,7 +54,7 @@ func (e *env) diff(c *cli.Context) error {
 			return err
 		}
 	}
-	torn, err := e.unrestored(c, cmp)
+	torn, err := e.unrestored(c, cmp, plan)
 	if err != nil {
 		return err
 	}
@@ -66,42 +64,12 @@ func (e *env) diff(c *cli.Context) error {
 		err = e.printJSON(out)
 	} else {
 		e.printDiff(c, m, result, plan)
-		e.printBreak(c, torn)
+		e.printTorn(c, torn)
 	}
 	if err == nil && (len(plan.Steps) > 0 || torn != nil) {
 		return errFindings
 	}
 	return err
-}
-
-// unrestored returns the break before this snapshot, if the command named no snapshot
-// and nobody has restored the one from before: then the latest is not the one wanted.
-func (e *env) unrestored(c *cli.Context, cmp *comparison) (*snapshot.Break, error) {
-	b := cmp.manifest.Lineage.Break
-	if b == nil || c.Args().Present() || c.String("plan") != "" || e.now().Sub(b.At) > restore.LedgerLife || cmp.redis.whole[b.Snapshot] {
-		return nil, nil
-	}
-	_, err := cmp.cat.Manifest(c.Context, b.Snapshot)
-	if errors.Is(err, snapshot.ErrNoSnapshot) {
-		return nil, nil // nothing left to go back to
-	}
-	return b, err
-}
-
-func (e *env) printBreak(c *cli.Context, b *snapshot.Break) {
-	if b == nil {
-		return
-	}
-	fmt.Fprintf(e.out, "\nBUT: %s\n", breakText(b))
-	fmt.Fprintf(e.out, "next: compare with the last snapshot from before: %s\n", e.again(c, "diff", string(b.Snapshot)))
-}
-
-func breakText(b *snapshot.Break) string {
-	why := ""
-	if n := len(b.Reasons); n > 0 {
-		why = " (" + b.Reasons[n-1] + ")"
-	}
-	return fmt.Sprintf("Redis had lost data%s before %s, and no restore of all that it lost is on record", clean(why), b.At.UTC().Format(time.RFC3339))
 }
 
 func diffJSON(m *snapshot.Manifest, r *verify.Result, p verify.Policy) diffOut {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"slices"
 	"strings"
 	"syscall"
@@ -71,10 +72,12 @@ var rules = []rule{
 	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{errPartly, exitPartly, "run the same command again: it goes on where it stopped and doubles nothing"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
-	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots; take one: rqvault backup"},
+	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots"},
 	{snapshot.ErrAmbiguous, exitUsage, "give more of the id: rqvault snapshots lists them"},
 	{snapshot.ErrBadID, exitUsage, "see the ids: rqvault snapshots"},
-	{snapshot.ErrNoStore, exitNoSnapshot, "check --store (or RQVAULT_STORE); rqvault backup makes a directory store by itself, a bucket has to exist"},
+	{snapshot.ErrNoStore, exitNoSnapshot, "check --store (or RQVAULT_STORE); the first rqvault backup makes a directory store by itself, a bucket has to exist"},
+	{snapshot.ErrUnreachable, exitFailed, "check the network and the endpoint (AWS_ENDPOINT_URL_S3, or ?endpoint= in --store)"},
+	{fs.ErrPermission, exitFailed, "run as the user who owns that path (ls -ld shows who), give yourself the right to it, or name another one"},
 	{snapshot.ErrDenied, exitFailed, "check the store's credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and that they may read, list and put there"},
 	{snapshot.ErrTooNew, exitFailed, "use the rqvault that wrote it, or a newer one"},
 	{source.ErrUnknownWay, exitUsage, "use --via " + strings.Join(source.Ways, ", --via ")},
@@ -92,13 +95,14 @@ var rules = []rule{
 	{replica.ErrNotReady, exitFailed, "try again in a moment, or use --via scan"},
 	{replica.ErrFailed, exitFailed, "look into Redis' log and its memory (fork needs room), or use --via scan"},
 	{live.ErrNoMaster, exitFailed, "ask a sentinel: redis-cli -p 26379 sentinel masters"},
-	{live.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli ping; after an outage start it first"},
-	{replica.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli ping; after an outage start it first"},
+	{live.ErrNoDB, exitFailed, "name a database that is there (redis-cli -u $REDIS config get databases), usually /0"},
+	{live.ErrNotRedis, exitFailed, "check host and port in --redis: what listens there is something else"},
+	{live.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli -u $REDIS ping; after an outage start it first"},
+	{replica.ErrUnreachable, exitFailed, "check that Redis runs and listens there: redis-cli -u $REDIS ping; after an outage start it first"},
 	{replica.ErrIdle, exitFailed, "look into Redis' log, then run the same command again"},
 	{syscall.ENOSPC, exitFailed, "make room on that disk (df -h) or use another one (--store, --temp-dir), then run the same command again"},
 	{rdb.ErrUnsupported, exitFailed, "this Redis writes something newer than this rqvault reads: update rqvault"},
 	{rdb.ErrDamaged, exitFailed, "the dump came damaged from Redis: run the same command again; if it stays, redis-check-rdb the server's dump and look at its disk and memory"},
-	{fs.ErrPermission, exitFailed, "check the rights of the path named"},
 }
 
 // exit prints what went wrong, once, with the next step, and returns the exit code.
@@ -112,6 +116,10 @@ func (e *env) exit(ctx context.Context, err error) int {
 		return exitInterrupted
 	}
 	code, next := classify(err)
+	next = strings.ReplaceAll(next, "$REDIS", quote(e.target))
+	if errors.Is(err, snapshot.ErrNoStore) && e.storeUnset {
+		next = "name the store with --store or RQVAULT_STORE: neither is set, so the default ./rqvault-data was tried"
+	}
 	if errors.Is(err, errFindings) || errors.Is(err, errDamage) {
 		return code
 	}
@@ -141,8 +149,12 @@ func classify(err error) (code int, next string) {
 		}
 	}
 	var better *advice
-	if errors.As(err, &better) {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &better):
 		next = better.next
+	case errors.As(err, &dns) && dns.IsNotFound:
+		next = "check the host's name: " + dns.Name + " does not resolve"
 	}
 	return code, next
 }

@@ -97,6 +97,9 @@ func (e *env) jobs(c *cli.Context) error {
 			return usage("--status %s is no status of RQ", s)
 		}
 	}
+	if c.Int("limit") < 0 {
+		return usage("--limit %d: use 0 for all jobs", c.Int("limit"))
+	}
 	cat, m, err := e.pick(c)
 	if err != nil {
 		return err

@@ -22,6 +22,9 @@ type bar struct {
 // barInterval keeps the terminal from being the bottleneck.
 const barInterval = 100 * time.Millisecond
 
+// barPatience keeps what takes no time from flashing a bar.
+const barPatience = 500 * time.Millisecond
+
 // startProgress returns the command's progress: nil-safe, and silent in a pipe or with
 // --quiet.
 func (e *env) startProgress(quiet bool) *bar {
@@ -49,12 +52,14 @@ func (b *bar) begin(what string, total int64, bytes bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.clear()
-	b.what, b.next = what, time.Time{}
+	b.what, b.next = what, time.Now().Add(barPatience)
 	b.now = progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(b.e.err), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(bytes),
 		progressbar.OptionShowCount(), progressbar.OptionThrottle(barInterval), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(24), progressbar.OptionSpinnerType(14))
-	_ = b.now.RenderBlank()
+	if total < 0 {
+		_ = b.now.RenderBlank() // a spinner turns by itself, while nothing is counted
+	}
 }
 
 // Update implements backup.Progress.

@@ -28,6 +28,9 @@ type leftoverOut struct {
 }
 
 func (e *env) prune(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage("prune takes no arguments, only flags")
+	}
 	cat, err := e.catalog(c)
 	if err != nil {
 		return err

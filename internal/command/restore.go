@@ -3,12 +3,15 @@ package command
 import (
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/keyspace"
 	"rqvault/internal/lineage"
+	"rqvault/internal/live"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
 	"rqvault/verify"
@@ -61,6 +64,9 @@ func (e *env) restore(c *cli.Context) error {
 	}
 	m, err := e.find(c.Context, cat, ref)
 	if err != nil {
+		if reviewed != nil {
+			err = fmt.Errorf("the plan's snapshot: %w", err)
+		}
 		return err
 	}
 	cmp, err := e.open(c, cat, m, !c.Bool("apply"))
@@ -73,13 +79,14 @@ func (e *env) restore(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	torn, err := e.unrestored(c, cmp)
-	if err != nil {
-		return err
-	}
-	if torn != nil {
-		return &advice{fmt.Errorf("%w: the latest snapshot, %s, is no help: %s", errRefused, m.ID, breakText(torn)),
-			fmt.Sprintf("name the last one from before: %s; or, if you mean the latest: %s", e.again(c, "diff", string(torn.Snapshot)), e.again(c, "restore", "latest"))}
+	if len(c.StringSlice("keys")) == 0 {
+		torn, err := e.unrestored(c, cmp, plan)
+		if err != nil {
+			return err
+		}
+		if torn != nil {
+			return torn.refused(e, c, m.ID)
+		}
 	}
 	if !c.Bool("apply") {
 		return e.dryRun(c, plan)
@@ -179,6 +186,9 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	if err != nil {
 		return err
 	}
+	if err := refuseReplica(facts.Replication); err != nil {
+		return err
+	}
 	skew := time.Duration(facts.ClockSkewMS) * time.Millisecond
 	now := func() time.Time { return e.now().Add(skew) }
 	out := newRestoreOut(p, true)
@@ -195,13 +205,62 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	} else {
 		e.printRestored(c, p, out, err == nil)
 	}
-	if err != nil {
+	return partly(out, err)
+}
+
+// partly says how far a restore came that did not come to its end.
+func partly(out *restoreOut, err error) error {
+	done := out.Counts[restore.Restored] + out.Counts[restore.Repaired]
+	failed := out.Counts[restore.Failed]
+	switch {
+	case err != nil && (done > 0 || errors.Is(err, live.ErrUnreachable)):
+		return fmt.Errorf("%w: %w", errPartly, err)
+	case err != nil:
+		return fmt.Errorf("nothing was restored: %w", err)
+	case failed == 0:
+		return nil
+	}
+	why := ""
+	for _, x := range out.Outcomes {
+		if x.Result == restore.Failed {
+			why = strings.TrimPrefix(x.Reason, "Redis refused it: ")
+			break
+		}
+	}
+	err = fmt.Errorf("Redis refused %d of %d: %s", failed, len(out.Outcomes), why)
+	if next := afterRefusal(why); next != "" {
+		err = &advice{err, next}
+	}
+	if done > 0 {
 		return fmt.Errorf("%w: %w", errPartly, err)
 	}
-	if n := out.Counts[restore.Failed]; n > 0 {
-		return fmt.Errorf("%w: Redis refused %s", errPartly, plural(int64(n), "job"))
+	return fmt.Errorf("nothing was restored: %w", err)
+}
+
+// afterRefusal says what to do about what Redis answered to a write.
+func afterRefusal(why string) string {
+	for _, r := range []struct{ word, next string }{
+		{"OOM", "Redis is at maxmemory: give it more (redis-cli -u $REDIS config set maxmemory …) or free some, then run the same command again"},
+		{"MISCONF", "Redis cannot save and refuses all writes: make room on its disk (redis-cli -u $REDIS info persistence), then run the same command again"},
+		{"READONLY", "this is a replica: name its master with --redis"},
+		{"NOPERM", "allow the user what docs/cli.md lists for restore --apply, then run the same command again"},
+	} {
+		if strings.Contains(why, r.word) {
+			return r.next
+		}
 	}
-	return nil
+	return ""
+}
+
+// refuseReplica keeps writes off a server that takes its data from another: what is
+// written there is refused, or lost with the next synchronization.
+func refuseReplica(r lineage.Replication) error {
+	if r.Role != "slave" {
+		return nil
+	}
+	master := net.JoinHostPort(r.MasterHost, fmt.Sprint(r.MasterPort))
+	return &advice{fmt.Errorf("%w: this server is a replica of %s, and a restore has to go to the master", errRefused, master),
+		"name the master: --redis redis://" + master + "/0"}
 }
 
 func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, whole bool) {
@@ -218,7 +277,7 @@ func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, wh
 			t.row(r, x.JobID+x.Key, x.Queue, x.Reason)
 		}
 		if n := shown[r] - maxLines; n > 0 {
-			t.row(r, fmt.Sprintf("… and %d more (--json lists all)", n))
+			t.row(r, fmt.Sprintf("… and %d more", n))
 		}
 	}
 	if len(out.Outcomes) > 0 {

@@ -28,6 +28,9 @@ func (e *env) show(c *cli.Context) error {
 	if name := c.Args().First(); strings.HasSuffix(name, ".json") {
 		return e.showPlan(c, name)
 	}
+	if name := c.Args().First(); name != "" && isFile(name) {
+		return usage("%s is neither a snapshot nor a plan; plans end in .json", quote(name))
+	}
 	_, m, err := e.pick(c)
 	if err != nil {
 		return err
@@ -80,6 +83,11 @@ func (e *env) showPlan(c *cli.Context, name string) error {
 	e.printLineage(p.Lineage)
 	e.printSteps(p.Steps)
 	return nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 func readPlan(name string) (*restore.Plan, error) {

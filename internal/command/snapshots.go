@@ -24,6 +24,7 @@ type snapshotRow struct {
 	Size       int64       `json:"size"`
 	StoredSize int64       `json:"stored_size"`
 	VerifiedAt *time.Time  `json:"verified_at"`
+	FailedAt   *time.Time  `json:"verify_failed_at,omitempty"`
 	Damaged    string      `json:"damaged,omitempty"`
 }
 
@@ -46,7 +47,10 @@ func (e *env) snapshots(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := snapshot.CheckRepository(c.Context, store); err != nil && !errors.Is(err, snapshot.ErrNotFound) {
+	switch err := snapshot.CheckRepository(c.Context, store); {
+	case errors.Is(err, snapshot.ErrNotFound):
+		return fmt.Errorf("%s: %w: it holds no rqvault.json, so nothing was ever saved there", store, snapshot.ErrNoStore)
+	case err != nil:
 		return err
 	}
 	names := []string{c.String("source")}
@@ -66,7 +70,7 @@ func (e *env) snapshots(c *cli.Context) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(e.err, "source %s: %s corrected\n", name, plural(int64(n), "list entry"))
+			fmt.Fprintf(e.err, "source %s: %s of the list corrected\n", name, plural(int64(n), "line"))
 		}
 		some, err := listSource(c.Context, cat)
 		if err != nil {
@@ -77,7 +81,22 @@ func (e *env) snapshots(c *cli.Context) error {
 	if c.Bool("json") {
 		return e.printJSON(rows)
 	}
+	if len(rows) == 0 && c.IsSet("source") {
+		return e.noSource(c.Context, store, c.String("source"))
+	}
 	return e.printSnapshots(rows, store)
+}
+
+// noSource says that a source has no snapshots, and which have.
+func (e *env) noSource(ctx context.Context, store snapshot.Store, name string) error {
+	there, err := snapshot.Sources(ctx, store)
+	if err != nil {
+		return err
+	}
+	if len(there) == 0 {
+		return fmt.Errorf("%w in %s yet", snapshot.ErrNoSnapshot, store)
+	}
+	return fmt.Errorf("%w of source %s in %s: there are sources %s", snapshot.ErrNoSnapshot, name, store, strings.Join(there, ", "))
 }
 
 // listParallel is how many manifests are read at once.
@@ -101,8 +120,11 @@ func listSource(ctx context.Context, cat *snapshot.Catalog) ([]snapshotRow, erro
 		wg.Go(func() {
 			defer func() { <-turn }()
 			rows[i], errs[i] = describe(ctx, cat, id)
-			if at, ok := verified[id]; ok {
-				rows[i].VerifiedAt = &at
+			if p := verified[id]; !p.OK.IsZero() {
+				rows[i].VerifiedAt = &p.OK
+			}
+			if p := verified[id]; p.Damaged() {
+				rows[i].FailedAt = &p.Failed
 			}
 		})
 	}
@@ -130,16 +152,25 @@ func (e *env) printSnapshots(rows []snapshotRow, store snapshot.Store) error {
 	}
 	t := newTable(e.out, "SNAPSHOT", "SOURCE", "AGE", "JOBS", "KEYS", "SIZE", "STORED", "VERIFIED")
 	now := e.now()
+	var damaged []string
 	for _, r := range rows {
 		if r.Damaged != "" {
-			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), strings.TrimPrefix(r.Damaged, string(r.ID)+": "))
+			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), "?", "?", "?", "?", "UNUSABLE")
+			damaged = append(damaged, string(r.ID)+" cannot be used: "+strings.TrimPrefix(r.Damaged, string(r.ID)+": "))
 			continue
 		}
 		verified := "never"
-		if r.VerifiedAt != nil {
+		switch {
+		case r.FailedAt != nil:
+			verified = "DAMAGED, seen " + age(now.Sub(*r.FailedAt)) + " ago"
+		case r.VerifiedAt != nil:
 			verified = age(now.Sub(*r.VerifiedAt)) + " ago"
 		}
 		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), verified)
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	e.warn(damaged)
+	return nil
 }

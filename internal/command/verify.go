@@ -57,7 +57,7 @@ func (e *env) verify(c *cli.Context) error {
 		if !r.OK {
 			damaged++
 		}
-		if !c.Bool("json") {
+		if !c.Bool("json") && !(r.OK && c.Bool("quiet")) {
 			e.printVerified(r)
 		}
 	}
@@ -68,7 +68,7 @@ func (e *env) verify(c *cli.Context) error {
 	}
 	if damaged > 0 {
 		if !c.Bool("json") {
-			fmt.Fprintln(e.err, "next: use an undamaged snapshot (rqvault snapshots shows which were verified), and take a new one: rqvault backup")
+			fmt.Fprintln(e.err, "next: use an undamaged snapshot (rqvault snapshots shows which were verified), and if Redis is well, take a new one: rqvault backup")
 		}
 		return errDamage
 	}
@@ -97,7 +97,7 @@ func (e *env) verifyOne(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID, p
 	began := e.now()
 	out := verifyOut{Snapshot: id, Source: cat.Source(), Problems: []string{}}
 	m, err := cat.Manifest(c.Context, id)
-	if errors.Is(err, snapshot.ErrDamaged) {
+	if errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrNoSnapshot) {
 		out.Problems = append(out.Problems, err.Error())
 		return out, nil
 	}

@@ -3,10 +3,12 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,11 +28,14 @@ import (
 
 // env is what one run of the program works with.
 type env struct {
-	ctx      context.Context
-	args     []string // the command line
-	out, err io.Writer
-	bar      *bar
-	schema   rq.Schema
+	ctx    context.Context
+	args   []string // the command line
+	target string   // the Redis that was dialled, as a URL without its password
+	// storeUnset says that nobody named the store, so that the default was tried.
+	storeUnset bool
+	out, err   io.Writer
+	bar        *bar
+	schema     rq.Schema
 }
 
 func (e *env) now() time.Time { return time.Now() }
@@ -70,6 +75,7 @@ func flags(groups ...[]cli.Flag) []cli.Flag {
 // store opens what --store names.
 func (e *env) store(c *cli.Context) (snapshot.Store, error) {
 	name := c.String("store")
+	e.storeUnset = !c.IsSet("store")
 	switch {
 	case strings.HasPrefix(name, "s3://"):
 		o, err := s3.ParseURL(name)
@@ -121,9 +127,47 @@ func (e *env) pick(c *cli.Context) (*snapshot.Catalog, *snapshot.Manifest, error
 func (e *env) find(ctx context.Context, cat *snapshot.Catalog, ref string) (*snapshot.Manifest, error) {
 	id, err := cat.Resolve(ctx, ref)
 	if err != nil {
+		return nil, e.explainMissing(ctx, cat, ref, err)
+	}
+	m, err := cat.Manifest(ctx, id)
+	if errors.Is(err, snapshot.ErrNoSnapshot) && (ref == "" || ref == "latest") {
+		return e.newestReal(ctx, cat, id, err)
+	}
+	return m, err
+}
+
+// newestReal is for a listed snapshot whose manifest somebody removed: it is none.
+func (e *env) newestReal(ctx context.Context, cat *snapshot.Catalog, gone snapshot.ID, cause error) (*snapshot.Manifest, error) {
+	ids, err := cat.IDs(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return cat.Manifest(ctx, id)
+	for _, id := range slices.Backward(ids) {
+		m, err := cat.Manifest(ctx, id)
+		if errors.Is(err, snapshot.ErrNoSnapshot) {
+			continue
+		}
+		if err == nil {
+			e.warn([]string{fmt.Sprintf("%s is listed but its manifest is gone: taking %s instead. rqvault snapshots --rescan puts the list right", gone, id)})
+		}
+		return m, err
+	}
+	return nil, cause
+}
+
+// explainMissing adds what there is instead of a snapshot that is not there.
+func (e *env) explainMissing(ctx context.Context, cat *snapshot.Catalog, ref string, err error) error {
+	if !errors.Is(err, snapshot.ErrNoSnapshot) {
+		return err
+	}
+	there, listErr := snapshot.Sources(ctx, cat.Store())
+	switch {
+	case listErr == nil && len(there) > 0 && !slices.Contains(there, cat.Source()):
+		return fmt.Errorf("%w of source %s in %s: there are sources %s", snapshot.ErrNoSnapshot, cat.Source(), cat.Store(), strings.Join(there, ", "))
+	case typed(e.args, []string{ref}) || slices.Contains([]string{"apply", "all", "json", "quiet"}, ref):
+		return &advice{err, "a flag begins with two dashes: --" + ref}
+	}
+	return fmt.Errorf("%w (source %s in %s)", err, cat.Source(), cat.Store())
 }
 
 // dial connects to what --redis names; with readOnly nothing but reading commands can
@@ -140,6 +184,7 @@ func (e *env) dial(c *cli.Context, readOnly bool) (*live.Server, error) {
 	if password != "" {
 		t.Password = password
 	}
+	e.target = t.String()
 	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
 }
 
@@ -176,7 +221,6 @@ type liveRedis struct {
 	dbs     []int     // databases the snapshot holds
 	scripts map[string]*live.Script
 	signed  map[verify.JobKey]bool // as Restored last returned it
-	whole   map[snapshot.ID]bool   // snapshots that were restored as a whole, read on the way
 }
 
 var (
@@ -200,7 +244,6 @@ func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, 
 // to do, false where a restore was stopped in the middle of a job.
 func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error) {
 	done := map[verify.JobKey]bool{}
-	r.whole = map[snapshot.ID]bool{}
 	for _, db := range r.dbs {
 		cursor := "0"
 		for {
@@ -216,9 +259,6 @@ func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error
 				return nil, fmt.Errorf("read the ledger: HSCAN answered in an unknown form")
 			}
 			for i := 0; i+1 < len(entries); i += 2 {
-				if id, ok := strings.CutPrefix(entries[i], restore.SnapshotEntry("")); ok {
-					r.whole[snapshot.ID(id)] = true
-				}
 				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Signed(entries[i+1], r.since) {
 					done[verify.JobKey{DB: int32(db), ID: id}] = restore.Settled(entries[i+1])
 				}

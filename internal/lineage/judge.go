@@ -174,7 +174,7 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 	if live.RunID == "" {
 		j.say("the server does not tell its run id, so a restart cannot be excluded")
 	} else {
-		j.say("this is another Redis process than at the snapshot (run id %.8s…, then %.8s…)", live.RunID, past.Before.RunID)
+		j.say("this is another Redis process than at the snapshot (run id now %.8s…, at the snapshot %.8s…)", live.RunID, past.Before.RunID)
 	}
 	started := live.StartedAt()
 	// Uptime counts whole seconds, so the start may be up to one later. All counters of a

@@ -29,6 +29,8 @@ var (
 	// ErrNotReady: the server works but cannot serve now (busy script, no master
 	// link, too many clients).
 	ErrNotReady = errors.New("redis is not ready")
+	// ErrNotRedis: what answers there does not speak Redis' protocol.
+	ErrNotRedis = errors.New("what answers there is not redis")
 	// ErrNoDB: the server has no database of that number.
 	ErrNoDB = errors.New("no such database")
 	// ErrNoMaster: no sentinel named a master that says it is one.
@@ -133,6 +135,12 @@ func wrap(ctx context.Context, act string, err error) error {
 	}
 	if isTLS(err) {
 		return fmt.Errorf("%s: %w: %w", act, ErrTLS, err)
+	}
+	if strings.Contains(err.Error(), "redis: can't parse") { // with bytes of the answer, which may be anything
+		return fmt.Errorf("%s: %w", act, ErrNotRedis)
+	}
+	if isTimeout(err) && !isDialFailure(err) {
+		return fmt.Errorf("%s: %w: it took the connection but does not answer (it may hang, or run a long script)", act, ErrUnreachable)
 	}
 	if isLost(err) {
 		return fmt.Errorf("%s: %w: %w", act, ErrUnreachable, err)

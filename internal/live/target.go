@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,6 +68,9 @@ func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 const urlHint = "write redis://[user:password@]host:port/db, rediss:// for TLS, unix:///path/to/socket?db=0 or " +
 	"redis+sentinel://host:port,host:port/master/db, with / ? # @ : and % in a password percent-encoded"
 
+// bareHost is an address without a scheme, and certainly without a password.
+var bareHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[0-9]*)?$`)
+
 // ParseURL reads the address of a server:
 //
 //	redis://[user:password@]host[:port][/db]
@@ -78,7 +82,17 @@ const urlHint = "write redis://[user:password@]host:port/db, rediss:// for TLS, 
 // insecure=true; for sentinels sentinel_username, sentinel_password. The password
 // may also be set on the Target afterwards. Errors never contain a password.
 func ParseURL(raw string) (Target, error) {
-	raw, hosts := cutSentinels(strings.TrimSpace(raw))
+	raw = strings.TrimSpace(raw)
+	if raw == "" {
+		return Target{}, errors.New("read redis url: it is empty: write redis://localhost:6379/0")
+	}
+	if !strings.Contains(raw, "://") {
+		if bareHost.MatchString(raw) {
+			return Target{}, fmt.Errorf("read redis url: no scheme: write redis://%s", raw)
+		}
+		return Target{}, errors.New("read redis url: no scheme: " + urlHint)
+	}
+	raw, hosts := cutSentinels(raw)
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" {
 		return Target{}, errors.New("read redis url: not a url: " + urlHint)

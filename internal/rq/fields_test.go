@@ -110,6 +110,7 @@ func TestFillEveryField(t *testing.T) {
 		{"result_ttl", "0", job.Row{HasResultTTL: true}},
 		{"result_ttl", "-1", job.Row{ResultTTL: -1, HasResultTTL: true}},
 		{"result_ttl", "", job.Row{}},
+		{"failure_ttl", "-1", job.Row{FailureTTL: -1, HasFailureTTL: true}},
 		{"retries_left", "3", job.Row{RetriesLeft: 3}},
 		{"repeats_left", "2", job.Row{RepeatsLeft: 2}},
 		{"enqueue_at_front", "1", job.Row{AtFront: true}},
@@ -127,7 +128,7 @@ func TestFillEveryField(t *testing.T) {
 			t.Errorf("%s=%q: got %+v, want %+v", c.field, c.value, got, c.want)
 		}
 	}
-	for _, field := range []string{"meta", "result", "exc_info", "success_callback_name", "failure_ttl", "datas", "", "Status"} {
+	for _, field := range []string{"meta", "result", "exc_info", "success_callback_name", "datas", "", "Status"} {
 		if schema.Wants([]byte(field)) {
 			t.Errorf("field %q is wanted", field)
 		}

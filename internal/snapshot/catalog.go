@@ -149,7 +149,7 @@ func (c *Catalog) Resolve(ctx context.Context, ref string) (ID, error) {
 		return "", err
 	}
 	if len(ids) == 0 {
-		return "", fmt.Errorf("%w: source %s in %s has none yet", ErrNoSnapshot, c.source, c.store)
+		return "", fmt.Errorf("%w: there is none yet", ErrNoSnapshot)
 	}
 	if ref == "" || ref == "latest" {
 		return ids[len(ids)-1], nil
@@ -175,7 +175,7 @@ func (c *Catalog) Resolve(ctx context.Context, ref string) (ID, error) {
 func newestAt(ids []ID, at string) (ID, error) {
 	t, err := time.Parse(time.RFC3339, at)
 	if err != nil {
-		return "", fmt.Errorf("%w: @%s is no time such as @2026-11-23T06:00:00Z", ErrNoSnapshot, at)
+		return "", fmt.Errorf("%w: @%s is no time such as @2026-11-23T06:00:00Z", ErrBadID, at)
 	}
 	for _, id := range slices.Backward(ids) {
 		if !id.Time().After(t) {

@@ -72,7 +72,7 @@ func TestResolve(t *testing.T) {
 	for ref, want := range map[string]error{
 		"2026": snapshot.ErrAmbiguous, "20261123T0815": snapshot.ErrAmbiguous, "2027": snapshot.ErrNoSnapshot, "nonsense": snapshot.ErrNoSnapshot,
 		string(all[0]) + "x": snapshot.ErrNoSnapshot, "LATEST": snapshot.ErrNoSnapshot, "@2026-11-23T06:15:00Z": snapshot.ErrNoSnapshot,
-		"@yesterday": snapshot.ErrNoSnapshot, "@": snapshot.ErrNoSnapshot, "@2026-11-23": snapshot.ErrNoSnapshot, "../x": snapshot.ErrNoSnapshot,
+		"@yesterday": snapshot.ErrBadID, "@": snapshot.ErrBadID, "@2026-11-23": snapshot.ErrBadID, "../x": snapshot.ErrNoSnapshot,
 	} {
 		if got, err := c.Resolve(t.Context(), ref); !errors.Is(err, want) || got != "" {
 			t.Errorf("%q: got %q, %v, want %v", ref, got, err, want)
@@ -618,7 +618,8 @@ func TestVerifications(t *testing.T) {
 	}
 	storetest.Put(t, s, "default/verified/"+string(b)+"/full-junk-ok.json", nil)
 	got, err := c.Verified(t.Context())
-	if want := map[snapshot.ID]time.Time{a: taken.Add(3 * time.Hour)}; err != nil || !reflect.DeepEqual(got, want) {
+	if want := map[snapshot.ID]snapshot.Proof{
+		a: {OK: taken.Add(3 * time.Hour), Failed: taken.Add(4 * time.Hour)}, b: {Failed: taken.Add(5 * time.Hour)}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }

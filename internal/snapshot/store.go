@@ -18,6 +18,8 @@ var (
 	ErrNoStore = errors.New("no such store")
 	// ErrDenied: the store refused our credentials or rights.
 	ErrDenied = errors.New("access denied by the store")
+	// ErrUnreachable: the service that keeps the store did not answer at all.
+	ErrUnreachable = errors.New("the store is unreachable")
 )
 
 // Object is what a store knows of one stored object without reading it.

@@ -41,20 +41,38 @@ func (c *Catalog) Stamp(ctx context.Context, v Verification) error {
 	return nil
 }
 
-// Verified returns, for each snapshot of the source, when it last passed a full verify.
-func (c *Catalog) Verified(ctx context.Context) (map[ID]time.Time, error) {
+// Proof is when a snapshot last passed a full verify, and when it last failed one. Zero
+// times: never.
+type Proof struct{ OK, Failed time.Time }
+
+// Damaged reports whether the last word on the snapshot was a failure.
+func (p Proof) Damaged() bool { return p.Failed.After(p.OK) }
+
+// Verified returns what the verifications stored beside the source's snapshots say.
+func (c *Catalog) Verified(ctx context.Context) (map[ID]Proof, error) {
 	prefix := c.source + "/verified/"
-	at := map[ID]time.Time{}
+	proofs := map[ID]Proof{}
 	for o, err := range c.store.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, fmt.Errorf("list verifications: %w", err)
 		}
 		dir, name, _ := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
 		stamp, ok := strings.CutSuffix(strings.TrimPrefix(name, "full-"), verifiedOK)
-		t, err := time.Parse(idTime, stamp)
-		if ok && err == nil && t.After(at[ID(dir)]) {
-			at[ID(dir)] = t
+		if !ok {
+			stamp = strings.TrimSuffix(stamp, verifiedFailed)
 		}
+		t, err := time.Parse(idTime, stamp)
+		if err != nil {
+			continue
+		}
+		p := proofs[ID(dir)]
+		if ok && t.After(p.OK) {
+			p.OK = t
+		}
+		if !ok && t.After(p.Failed) {
+			p.Failed = t
+		}
+		proofs[ID(dir)] = p
 	}
-	return at, nil
+	return proofs, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -22,8 +23,8 @@ const (
 // newHTTPClient returns the SDK's own kind of client (others make AWS_CA_BUNDLE an
 // error) whose connections give up after idle without a byte moving. HTTP/2 is off:
 // parts would share one connection, where one stalled stream hides behind the
-// others' traffic.
-func newHTTPClient(idle time.Duration) *awshttp.BuildableClient {
+// others' traffic. reached is set once a connection was made.
+func newHTTPClient(idle time.Duration, reached *atomic.Bool) *awshttp.BuildableClient {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
 	return awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 		tr.ForceAttemptHTTP2 = false
@@ -34,6 +35,7 @@ func newHTTPClient(idle time.Duration) *awshttp.BuildableClient {
 			if err != nil {
 				return nil, err
 			}
+			reached.Store(true)
 			return &guardedConn{Conn: c, idle: idle}, nil
 		}
 	})

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
@@ -58,10 +60,14 @@ func (s *Store) fail(act, key string, err error) error {
 		return fmt.Errorf("%s %s: %w", act, place, err)
 	}
 	e := &requestError{act: act, place: place, cause: err, detail: describe(err)}
-	e.meaning = meaning(status, errorCode(err))
+	if e.meaning = meaning(status, errorCode(err)); status == 0 {
+		e.meaning = silence(err)
+	}
 	switch e.meaning {
-	case snapshot.ErrNotFound, snapshot.ErrNoStore:
+	case snapshot.ErrNotFound, errCredentials:
 		e.detail = "" // nothing to add
+	case snapshot.ErrNoStore:
+		e.detail = "bucket " + s.opts.Bucket + " does not exist"
 	}
 	return e
 }
@@ -72,6 +78,9 @@ func (s *Store) place(key string) string { return "s3://" + s.opts.Bucket + "/" 
 // meaning translates a failed request. The status comes first, since services agree
 // on it more than on codes.
 func meaning(status int, code string) error {
+	if slices.Contains(deniedCodes, code) {
+		return snapshot.ErrDenied
+	}
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return snapshot.ErrDenied
@@ -86,12 +95,27 @@ func meaning(status int, code string) error {
 	case http.StatusRequestedRangeNotSatisfiable:
 		return io.ErrUnexpectedEOF
 	}
-	if slices.Contains([]string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch",
-		"ExpiredToken", "InvalidToken"}, code) {
-		return snapshot.ErrDenied
+	return nil
+}
+
+// deniedCodes are said under several statuses, 404 included.
+var deniedCodes = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+	"XAdminNoSuchUser"}
+
+// silence translates a request that got no answer.
+func silence(err error) error {
+	var op *net.OpError
+	switch {
+	case strings.Contains(err.Error(), "get credentials:"):
+		return errCredentials
+	case errors.As(err, &op) && op.Op == "dial":
+		return snapshot.ErrUnreachable
 	}
 	return nil
 }
+
+// errCredentials: none of the places where the SDK looks has any.
+var errCredentials = fmt.Errorf("%w: no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", snapshot.ErrDenied)
 
 // httpStatus returns the status of the answer behind an error, 0 if none came.
 func httpStatus(err error) int {

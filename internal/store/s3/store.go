@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -69,8 +70,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) connect(ctx context.Context) error {
+	reached := new(atomic.Bool)
 	settings := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(newHTTPClient(s.opts.IdleTimeout)),
+		config.WithHTTPClient(newHTTPClient(s.opts.IdleTimeout, reached)),
 		// Without one the SDK writes notes of its own to stderr.
 		config.WithLogger(logging.Nop{}),
 	}
@@ -97,7 +99,7 @@ func (s *Store) connect(ctx context.Context) error {
 		regionMissing = o.Region == ""
 		o.Logger = logging.Nop{}
 		o.DisableLogOutputChecksumValidationSkipped = true
-		o.Retryer = newRetryer(s.opts)
+		o.Retryer = &impatient{newRetryer(s.opts), reached}
 		if s.opts.Checksum == ChecksumOff {
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
@@ -113,7 +115,7 @@ func (s *Store) connect(ctx context.Context) error {
 // since a snapshot cannot be read again from Redis. It has no quota: the default's
 // refills on success only, so that after some fifty failures nothing is retried any
 // more. And it also retries 429 and the conflict that means "try again".
-func newRetryer(o Options) aws.Retryer {
+func newRetryer(o Options) aws.RetryerV2 {
 	return retry.NewStandard(func(so *retry.StandardOptions) {
 		so.MaxAttempts = o.Attempts
 		so.MaxBackoff = o.MaxBackoff
@@ -125,6 +127,24 @@ func newRetryer(o Options) aws.Retryer {
 				"OperationAborted":           {},
 			}})
 	})
+}
+
+// impatient gives up soon on a service that was never there: then it is a wrong address
+// rather than a bad moment, and somebody waits at the terminal.
+type impatient struct {
+	aws.RetryerV2
+	reached *atomic.Bool
+}
+
+// firstAttempts is how often a service is called that never took a connection.
+const firstAttempts = 3
+
+// RetryDelay also ends the attempts: it is asked before each.
+func (r *impatient) RetryDelay(attempt int, err error) (time.Duration, error) {
+	if attempt >= firstAttempts && !r.reached.Load() {
+		return 0, err
+	}
+	return r.RetryerV2.RetryDelay(attempt, err)
 }
 
 // String returns the store's URL without its parameters.
