@@ -48,6 +48,7 @@ var Results = []Result{Restored, Repaired, Skipped, Held, Failed}
 type Outcome struct {
 	DB     int32         `json:"db"`
 	JobID  string        `json:"job_id"`
+	RawID  []byte        `json:"job_id_raw,omitempty"` // where the id is no UTF-8
 	Key    string        `json:"key,omitempty"`
 	Queue  string        `json:"queue"`
 	Action verify.Action `json:"action"`
@@ -92,7 +93,7 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 		return err
 	}
 	if err := a.writeJobs(ctx); err != nil {
-		return err
+		return a.unplaced(err)
 	}
 	if err := a.release(ctx); err != nil {
 		return err
@@ -117,6 +118,9 @@ type applier struct {
 	ready       []*job.Row           // deferred jobs put back
 }
 
+// guardOnce demands nothing but that the ledger does not say it was done.
+const guardOnce verify.Guard = "once"
+
 type pending struct {
 	row  *job.Row
 	step *Step
@@ -124,7 +128,7 @@ type pending struct {
 }
 
 func (a *applier) outcome(s *Step, r Result, reason string) {
-	a.o.Outcome(Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: reason})
+	a.o.Outcome(Outcome{DB: s.DB, JobID: s.JobID, RawID: verify.Raw(s.JobID), Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: reason})
 }
 
 func (a *applier) progress() {
@@ -147,7 +151,7 @@ func (a *applier) registerQueues(ctx context.Context) error {
 		}
 		key := a.o.Schema.QueuesKey()
 		c := &call{keys: []string{a.w.ledger, key}}
-		a.w.head(c, "queues", statePlaced, verify.GuardSame, "")
+		a.w.head(c, "queues", statePlaced, guardOnce, "")
 		c.add(0, "steps", 0)
 		for i := 0; i < len(names); i += membersPerStep {
 			args := []any{"SADD", key}
@@ -160,7 +164,11 @@ func (a *applier) registerQueues(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("register the queues: %w", err)
 		}
-		if err, ok := replies[0].(error); ok {
+		word, detail, err := words(replies[0])
+		if err == nil && word != "done" && word != "ledger" {
+			err = errors.New(plain(detail))
+		}
+		if err != nil {
 			return fmt.Errorf("register the queues: %w", err)
 		}
 	}
@@ -179,6 +187,7 @@ func (a *applier) writeJobs(ctx context.Context) error {
 		if s == nil {
 			continue
 		}
+		s.found = true
 		if row.Status == job.Deferred {
 			a.deferred = append(a.deferred, row)
 			continue
@@ -195,7 +204,16 @@ func (a *applier) writeJobs(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.flush(ctx)
+	if err := a.flush(ctx); err != nil {
+		return err
+	}
+	for _, s := range a.steps {
+		if !s.found {
+			a.outcome(s, Failed, "the snapshot has no such job")
+			a.progress()
+		}
+	}
+	return nil
 }
 
 func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
@@ -292,6 +310,8 @@ func (a *applier) reply(p pending, reply any) (refused bool) {
 		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
 	case "changed":
 		a.outcome(p.step, Skipped, "it has changed in live since the plan was made: live wins")
+	case "moved":
+		a.outcome(p.step, Skipped, "its id waits no more: a worker has taken it, or it was removed")
 	case "expired":
 		a.outcome(p.step, Skipped, "its own expiry has passed")
 	case "refused":
@@ -309,7 +329,7 @@ func (a *applier) reply(p pending, reply any) (refused bool) {
 // prepared notes a job whose data is in live.
 func (a *applier) prepared(p pending) {
 	if p.step.held() {
-		k := queueKey{p.step.DB, p.step.Queue}
+		k := queueKey{p.step.DB, p.step.List}
 		a.waiting[k] = append(a.waiting[k], p.step)
 		return
 	}

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -42,11 +43,73 @@ type Step struct {
 	Action   verify.Action  `json:"action"`
 	Guard    verify.Guard   `json:"guard,omitempty"`
 	Reason   string         `json:"reason"`
+	List     string         `json:"list,omitempty"`      // the queue in whose list it stood, its own or not
 	Order    int64          `json:"order"`               // rank in the snapshot's queue, lowest runs first
 	After    string         `json:"after,omitempty"`     // the id of the queue it must follow; empty for its head
-	InPlace  bool           `json:"in_place"`            // its id stands in live where it must: only the hash is missing
+	Home     *Home          `json:"home,omitempty"`      // where its id waits in live: only the hash is missing
 	WaitsFor []string       `json:"waits_for,omitempty"` // parents that have not ended, though live may not have them
+	Raw      *rawNames      `json:"raw,omitempty"`       // of the names above, those that are no UTF-8
 	position int64
+	found    bool // the snapshot has the job
+}
+
+// rawNames carries names that a JSON string cannot, in base64.
+type rawNames struct {
+	JobID     []byte   `json:"job_id,omitempty"`
+	Key       []byte   `json:"key,omitempty"`
+	Queue     []byte   `json:"queue,omitempty"`
+	List      []byte   `json:"list,omitempty"`
+	After     []byte   `json:"after,omitempty"`
+	HomeQueue []byte   `json:"home_queue,omitempty"`
+	WaitsFor  [][]byte `json:"waits_for,omitempty"` // all of them, if one is none
+}
+
+// raw returns what of the step's names needs it, nil for nothing.
+func (s *Step) raw() *rawNames {
+	r := &rawNames{JobID: verify.Raw(s.JobID), Key: verify.Raw(s.Key), Queue: verify.Raw(s.Queue), List: verify.Raw(s.List), After: verify.Raw(s.After)}
+	if s.Home != nil {
+		r.HomeQueue = verify.Raw(s.Home.Queue)
+	}
+	if slices.ContainsFunc(s.WaitsFor, func(p string) bool { return verify.Raw(p) != nil }) {
+		for _, p := range s.WaitsFor {
+			r.WaitsFor = append(r.WaitsFor, []byte(p))
+		}
+	}
+	if r.JobID == nil && r.Key == nil && r.Queue == nil && r.List == nil && r.After == nil && r.HomeQueue == nil && r.WaitsFor == nil {
+		return nil
+	}
+	return r
+}
+
+// cook takes the raw names back.
+func (s *Step) cook() {
+	r := s.Raw
+	if s.Raw = nil; r == nil {
+		return
+	}
+	for _, n := range []struct {
+		to   *string
+		from []byte
+	}{{&s.JobID, r.JobID}, {&s.Key, r.Key}, {&s.Queue, r.Queue}, {&s.List, r.List}, {&s.After, r.After}} {
+		if n.from != nil {
+			*n.to = string(n.from)
+		}
+	}
+	if s.Home != nil && r.HomeQueue != nil {
+		s.Home.Queue = string(r.HomeQueue)
+	}
+	if r.WaitsFor != nil {
+		s.WaitsFor = nil
+		for _, p := range r.WaitsFor {
+			s.WaitsFor = append(s.WaitsFor, string(p))
+		}
+	}
+}
+
+// Home is a place in live.
+type Home struct {
+	Kind  job.PlaceKind `json:"kind"`
+	Queue string        `json:"queue"`
 }
 
 // ErrPlan says that a file is no plan this version can follow.
@@ -56,32 +119,74 @@ var ErrPlan = errors.New("not a usable plan")
 // changed after review is noticed.
 func (p *Plan) Marshal() ([]byte, error) {
 	p.Format = PlanFormat
-	return snapshot.Seal(p)
+	out := *p
+	out.Steps = slices.Clone(p.Steps)
+	for i := range out.Steps {
+		out.Steps[i].Raw = out.Steps[i].raw()
+	}
+	return snapshot.Seal(out)
 }
 
 // ParsePlan checks and reads a plan file.
 func ParsePlan(b []byte) (*Plan, error) {
-	var p Plan
-	if err := snapshot.Unseal(b, &p); err != nil {
-		if !json.Valid(b) {
+	// A later format may give members another type, which is no damage.
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := snapshot.Unseal(b, &head); err != nil {
+		switch {
+		case !json.Valid(b):
 			return nil, fmt.Errorf("%w: it is not JSON, or was cut", ErrPlan)
+		case !bytes.Contains(b[:min(len(b), 64)], []byte(`"digest"`)):
+			return nil, fmt.Errorf("%w: it is JSON, but no plan of rqvault's", ErrPlan)
 		}
 		return nil, fmt.Errorf("%w: it was changed after it was written", ErrPlan)
 	}
-	if p.Format != PlanFormat {
-		return nil, fmt.Errorf("%w: format version %d, this rqvault follows %d", ErrPlan, p.Format, PlanFormat)
+	if head.Format != PlanFormat {
+		return nil, fmt.Errorf("%w: format version %d, this rqvault follows %d", ErrPlan, head.Format, PlanFormat)
+	}
+	var p Plan
+	if err := snapshot.Unseal(b, &p); err != nil {
+		return nil, fmt.Errorf("%w: it holds what no plan can", ErrPlan)
 	}
 	if _, err := snapshot.ParseID(string(p.Snapshot)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
 	}
+	if p.Policy != verify.AtLeastOnce && p.Policy != verify.AtMostOnce {
+		return nil, fmt.Errorf("%w: it names no policy", ErrPlan)
+	}
+	seen := map[verify.JobKey]bool{}
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		known := slices.Contains([]verify.Action{verify.Restore, verify.Place, verify.Hold}, s.Action)
-		if (s.JobID == "") == (s.Key == "") || !known || s.DB < 0 {
+		s.cook()
+		k := verify.JobKey{DB: s.DB, ID: "job:" + s.JobID}
+		if s.Key != "" {
+			k.ID = "key:" + s.Key
+		}
+		if !s.possible() || seen[k] {
 			return nil, fmt.Errorf("%w: step %d is impossible", ErrPlan, i)
 		}
+		seen[k] = true
 	}
 	return &p, nil
+}
+
+// possible reports whether some comparison makes such a step. What a guard does not hold
+// back could overwrite a live job, so an action goes with its own guards only.
+func (s *Step) possible() bool {
+	guards := map[verify.Action][]verify.Guard{
+		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Place: {verify.GuardSame}, verify.Hold: {""},
+	}
+	allowed, known := guards[s.Action]
+	switch {
+	case (s.JobID == "") == (s.Key == "") || s.DB < 0 || !known || !slices.Contains(allowed, s.Guard) || !slices.Contains(verify.Verdicts, s.Verdict):
+		return false
+	case (s.Guard == verify.GuardWaits) != (s.Home != nil && s.Action == verify.Restore):
+		return false
+	case s.Key != "":
+		return s.Guard == verify.GuardAbsent && s.Status == ""
+	}
+	return s.Status == "" || s.Status == "unknown" || s.Status.Known()
 }
 
 // Selection narrows a plan. An empty list selects everything.

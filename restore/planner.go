@@ -91,8 +91,12 @@ func (p *Planner) Add(f *verify.Finding) {
 		p.unfinished[f.Key()] = true
 	}
 	if p.sel.Has(f) {
-		p.steps = append(p.steps, Step{DB: f.DB, JobID: f.JobID, Queue: f.Queue, Status: f.Status, Verdict: f.Verdict,
-			Action: f.Action, Guard: f.Guard, Reason: f.Reason, InPlace: f.InPlace, position: noPlace})
+		s := Step{DB: f.DB, JobID: f.JobID, Queue: f.Queue, Status: f.Status, Verdict: f.Verdict,
+			Action: f.Action, Guard: f.Guard, Reason: f.Reason, position: noPlace}
+		if f.Home != nil {
+			s.Home = &Home{f.Home.Kind, f.Home.Queue}
+		}
+		p.steps = append(p.steps, s)
 	}
 }
 
@@ -133,7 +137,7 @@ func (p *Planner) arrange(byJob map[verify.JobKey]*Step, rows func() verify.Rows
 	}
 	pivots := map[queueKey]map[int64][]*Step{}
 	for _, s := range byJob {
-		k := queueKey{s.DB, s.Queue}
+		k := queueKey{s.DB, s.List}
 		if s.position < 0 || p.survivors.at[k] == nil {
 			continue
 		}
@@ -148,7 +152,7 @@ func (p *Planner) arrange(byJob map[verify.JobKey]*Step, rows func() verify.Rows
 }
 
 func (s *Step) rank(row *job.Row) {
-	s.Order, s.position = headRank, noPlace
+	s.Order, s.position, s.List = headRank, noPlace, s.Queue
 	for _, kind := range []job.PlaceKind{job.InQueue, job.InCompact, job.InIntermediate} {
 		p := row.Place(kind)
 		if p == nil {
@@ -158,6 +162,9 @@ func (s *Step) rank(row *job.Row) {
 			s.Order, s.position = listRank+p.Position, p.Position
 		} else {
 			s.Order = headRank + 1 + p.Position
+		}
+		if kind != job.InCompact { // whose ids belong to their jobs' own queues
+			s.List = p.Queue
 		}
 		return
 	}

@@ -15,8 +15,9 @@ import (
 // other is then seen by no worker half done.
 const releaseIDs = 5000
 
-// release places what was prepared: queue by queue, from the last id to the first, since
-// each goes in front of those behind it.
+// release places what was prepared, queue by queue and from the head on: each chunk goes
+// behind the one before it. So a worker that is waiting takes the first id first, however
+// many calls it takes.
 func (a *applier) release(ctx context.Context) error {
 	keys := slices.SortedFunc(maps.Keys(a.waiting), func(x, y queueKey) int {
 		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
@@ -26,28 +27,57 @@ func (a *applier) release(ctx context.Context) error {
 		slices.SortFunc(steps, func(x, y *Step) int {
 			return cmp.Or(cmp.Compare(x.Order, y.Order), cmp.Compare(x.JobID, y.JobID))
 		})
-		for end := len(steps); end > 0; {
-			start := end - 1
-			for start > 0 && end-start < releaseIDs && steps[start-1].After == steps[end-1].After {
-				start--
+		last := ""
+		for start := 0; start < len(steps); {
+			end := start + 1
+			for end < len(steps) && end-start < releaseIDs && steps[end].After == steps[start].After {
+				end++
 			}
-			if err := a.place(ctx, k, steps[start:end]); err != nil {
-				return err
+			pivot, instead := steps[start].After, last
+			if start > 0 && steps[start-1].After == pivot { // the same gap goes on
+				pivot, instead = last, ""
 			}
-			end = start
+			placed, err := a.place(ctx, k, steps[start:end], pivot, instead)
+			if err != nil {
+				return a.unplaced(err)
+			}
+			last = cmp.Or(placed, last)
+			start = end
 		}
+		delete(a.waiting, k)
 	}
 	return nil
 }
 
-func (a *applier) place(ctx context.Context, k queueKey, steps []*Step) error {
-	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)}, Args: []any{steps[0].After, a.o.Schema.PayloadField(), a.o.Now().UnixMilli()}}
+// unplaced says how many jobs wait for their place when a restore stops between.
+func (a *applier) unplaced(err error) error {
+	n := 0
+	for _, steps := range a.waiting {
+		n += len(steps)
+	}
+	if n == 0 {
+		return err
+	}
+	return fmt.Errorf("%d jobs are written, but not all of them stand in their queues yet: %w", n, err)
+}
+
+// place puts ids that belong together into their queue, behind pivot or, if that has left
+// it, behind the other. It returns the last that is in its place.
+func (a *applier) place(ctx context.Context, k queueKey, steps []*Step, pivot, instead string) (last string, err error) {
+	names := a.o.Schema.VersionFields()
+	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)},
+		Args: []any{pivot, instead, a.o.Now().UnixMilli(), len(names)}}
+	for _, n := range names {
+		c.Args = append(c.Args, n)
+	}
 	for _, s := range steps {
-		c.Args = append(c.Args, JobEntry(s.JobID), s.JobID, a.o.Schema.PartKey(s.JobID, job.HashPart))
+		key := a.o.Schema.PartKey(s.JobID, job.HashPart)
+		c.Keys = append(c.Keys, key)
+		c.Args = append(c.Args, JobEntry(s.JobID), s.JobID, key)
 	}
 	replies, err := a.o.Redis.Run(ctx, int(k.db), releaseScript, []Call{c})
 	if err != nil {
-		return fmt.Errorf("place the jobs of queue %s: %w", k.name, err)
+		return "", fmt.Errorf("place the jobs of queue %s: %w", k.name, err)
 	}
 	list, ok := replies[0].([]any)
 	if !ok || len(list) != len(steps) {
@@ -58,19 +88,23 @@ func (a *applier) place(ctx context.Context, k queueKey, steps []*Step) error {
 		for _, s := range steps {
 			a.outcome(s, Failed, "its data is back, but not its place: "+reason)
 		}
-		return nil
+		return "", nil
 	}
 	for i, s := range steps {
 		switch list[i] {
 		case statePlaced:
 			a.finished(s)
+			last = s.JobID
 		case "gone":
 			a.outcome(s, Skipped, "its own expiry passed while it was put back")
+		case "changed":
+			a.outcome(s, Skipped, "somebody else has had it since its data came back: live wins")
 		default:
 			a.outcome(s, Skipped, "another run has placed it")
+			last = s.JobID
 		}
 	}
-	return nil
+	return last, nil
 }
 
 // enqueueReady triggers deferred jobs whose parents have all ended: in RQ that happens

@@ -1,29 +1,104 @@
--- Puts restored ids into their queue, at its head, in the order given.
+-- Puts restored ids into their queue, together and in the order given.
 --
 -- KEYS: ledger, the queue's list
--- ARGV: an id of the list to follow ('' to go to the very head), the field that makes a
---       hash a job, the present instant in ms, then n times (ledger field, id, the job's hash)
+-- ARGV: the id of the list to follow ('' to go to the very head), one to follow where that
+--       is not there any more ('' for the head: a worker took it, and all that stood before
+--       it), the present instant in ms, n and n fields of a job's hash
+--       by which its version is known, then per id: ledger field, id, the job's hash
 -- Replies with one word per id, in order: placed; waited (not ours to place, or placed
--- before); gone (its hash has expired or was deleted meanwhile).
+-- before); gone (its hash has expired or was deleted meanwhile); changed (somebody else
+-- has had the job since its hash came back).
 local ledger, list = KEYS[1], KEYS[2]
-local pivot, payload, now = ARGV[1], ARGV[2], ARGV[3]
-local replies = {}
-for at = #ARGV - 2, 4, -3 do
+local pivot, instead, now = ARGV[1], ARGV[2], ARGV[3]
+local names = {}
+for i = 1, tonumber(ARGV[4]) do
+  names[i] = ARGV[4 + i]
+end
+
+local replies, ids, entries = {}, {}, {}
+for at = 5 + #names, #ARGV, 3 do
   local entry, id, hash = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local version = string.match(redis.call('HGET', ledger, entry) or '', '^held:%d+(.*)$')
   local word = 'waited'
-  if string.match(redis.call('HGET', ledger, entry) or '', '^held:') then
-    if redis.call('HEXISTS', hash, payload) == 0 then
+  if version then
+    local have = redis.call('HMGET', hash, unpack(names))
+    for i = 1, #names do
+      have[i] = have[i] or ''
+    end
+    if redis.call('EXISTS', hash) == 0 then
       word = 'gone'
-      redis.call('HSET', ledger, entry, 'gone:' .. now)
+    elseif version ~= '' and version ~= '|' .. table.concat(have, '|') then
+      word = 'changed'
     else
-      -- What was enqueued after the outage is newer: lost ids go before it.
-      if pivot == '' or redis.call('LINSERT', list, 'AFTER', pivot, id) <= 0 then
-        redis.call('LPUSH', list, id)
-      end
-      redis.call('HSET', ledger, entry, 'placed:' .. now)
       word = 'placed'
+      ids[#ids + 1] = id
+    end
+    entries[#entries + 1] = entry
+    entries[#entries + 1] = word .. ':' .. now
+  end
+  replies[#replies + 1] = word
+end
+if #entries == 0 then
+  return replies
+end
+
+local batch = 2000 -- Lua passes no more than some thousand arguments
+local function push(command, values)
+  for i = 1, #values, batch do
+    redis.call(command, list, unpack(values, i, math.min(#values, i + batch - 1)))
+  end
+end
+local function reversed(values)
+  local back = {}
+  for i = #values, 1, -1 do
+    back[#back + 1] = values[i]
+  end
+  return back
+end
+
+-- find returns how many ids stand up to and with the anchor, 0 if it is not there.
+local function find(anchor)
+  if anchor == '' then
+    return 0
+  end
+  local found = redis.pcall('LPOS', list, anchor)
+  if type(found) == 'number' then
+    return found + 1
+  elseif not found then
+    return 0
+  end
+  for at, have in ipairs(redis.call('LRANGE', list, 0, -1)) do -- before Redis 6.0.6
+    if have == anchor then
+      return at
     end
   end
-  replies[(at - 4) / 3 + 1] = word
+  return 0
+end
+
+local length = redis.call('LLEN', list)
+local anchor = pivot
+local after = find(pivot)
+if after == 0 then
+  anchor, after = instead, find(instead)
+end
+if after == 0 then
+  push('LPUSH', reversed(ids))
+elseif #ids <= 8 and after < length then
+  for i = #ids, 1, -1 do
+    redis.call('LINSERT', list, 'AFTER', anchor, ids[i])
+  end
+elseif length - after <= after then -- move what stands behind out of the way
+  local tail = redis.call('LRANGE', list, after, -1)
+  redis.call('LTRIM', list, 0, after - 1)
+  push('RPUSH', ids)
+  push('RPUSH', tail)
+else
+  local front = redis.call('LRANGE', list, 0, after - 1)
+  redis.call('LTRIM', list, after, -1)
+  push('LPUSH', reversed(ids))
+  push('LPUSH', reversed(front))
+end
+for i = 1, #entries, batch do
+  redis.call('HSET', ledger, unpack(entries, i, math.min(#entries, i + batch - 1)))
 end
 return replies

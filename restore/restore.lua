@@ -3,13 +3,17 @@
 -- KEYS: ledger, the job's hash (or the key to restore), every other key the steps touch
 -- ARGV: ledger field, ledger's life in seconds, state to sign with ("word:ms"), the
 --       instant of the snapshot in ms (older entries of the ledger are about earlier data),
---       guard ('absent' or 'same'), the field that makes a hash a job ('' for a plain key),
---       n, n times (field, value): the version a 'same' guard demands,
+--       guard ('absent', 'same', 'waiting': absent, and a list or registry has the id, or
+--       'once': nothing is demanded),
+--       the field that makes a hash a job ('' for a plain key),
+--       n, n times (field, value): the version, which a 'same' guard demands,
+--       for 'waiting': 'list' or 'zset', the key, the id,
 --       how the value comes, and its expiry in ms (0: none):
 --         'restore': the payload; 'fields': n, n times (field, value);
 --         'keep': it is there already; 'steps': the steps make it
 --       then the steps: argument count, command, arguments …
--- Replies {word, detail}: done; ledger; present, stub, changed, expired (nothing was done);
+-- Replies {word, detail}: done; ledger; present, stub, changed, moved, expired (nothing was
+--   done);
 --   refused (RESTORE is not possible here, nothing was done); failed (stopped between).
 local ledger, key = KEYS[1], KEYS[2]
 local at = 0
@@ -18,17 +22,45 @@ local function take()
   return ARGV[at]
 end
 
+local function listed(list, id)
+  local found = redis.pcall('LPOS', list, id)
+  if type(found) == 'number' then
+    return true
+  elseif not found then
+    return false
+  end
+  for _, have in ipairs(redis.call('LRANGE', list, 0, -1)) do -- before Redis 6.0.6
+    if have == id then
+      return true
+    end
+  end
+  return false
+end
+
 local entry, life, state, since, guard, payload = take(), take(), take(), take(), take(), take()
 
-local word, signed = string.match(redis.call('HGET', ledger, entry) or '', '^(%a+):(%d+)$')
-if word and tonumber(signed) >= tonumber(since) then
+-- What an earlier run did must not be done again, but what it did may have been undone:
+-- those guards look for themselves.
+local word, signed = string.match(redis.call('HGET', ledger, entry) or '', '^(%a+):(%d+)')
+if word and tonumber(signed) >= tonumber(since) and (guard == 'absent' or guard == 'once' or word == 'held') then
   return {'ledger', word}
 end
 
-local demanded = tonumber(take())
+local names = {}
 local exists = redis.call('EXISTS', key) == 1
-if guard == 'absent' then
-  at = at + 2 * demanded
+local matches = true
+for i = 1, tonumber(take()) do
+  local want
+  names[i], want = take(), take()
+  if guard == 'same' and matches and (redis.call('HGET', key, names[i]) or '') ~= want then
+    matches = false
+  end
+end
+if guard == 'same' then
+  if not matches then
+    return {'changed', ''}
+  end
+elseif guard ~= 'once' then
   if exists then
     if payload ~= '' then
       local has = redis.pcall('HEXISTS', key, payload)
@@ -38,13 +70,19 @@ if guard == 'absent' then
     end
     return {'present', ''}
   end
-else
-  for _ = 1, demanded do
-    local field, want = take(), take()
-    local got = redis.call('HGET', key, field)
-    if (got or '') ~= want then
-      return {'changed', field}
-    end
+end
+
+-- A waiting id is one that no worker has taken: it still stands where it did.
+if guard == 'waiting' then
+  local kind, place, id = take(), take(), take()
+  local there
+  if kind == 'list' then
+    there = listed(place, id)
+  else
+    there = type(redis.pcall('ZSCORE', place, id)) == 'string'
+  end
+  if not there then
+    return {'moved', ''}
   end
 end
 
@@ -74,23 +112,11 @@ elseif how == 'fields' then
 end
 
 -- A value whose time has passed is answered with OK and not created.
-if how ~= 'steps' and redis.call('EXISTS', key) == 0 then
+if how == 'steps' and expiry ~= '0' and tonumber(expiry) <= tonumber(string.match(state, ':(%d+)')) then
   return {'expired', ''}
 end
-
-local function listed(list, id)
-  local found = redis.pcall('LPOS', list, id)
-  if type(found) == 'number' then
-    return true
-  elseif not found then
-    return false
-  end
-  for _, have in ipairs(redis.call('LRANGE', list, 0, -1)) do -- before Redis 6.0.6
-    if have == id then
-      return true
-    end
-  end
-  return false
+if how ~= 'steps' and redis.call('EXISTS', key) == 0 then
+  return {'expired', ''}
 end
 
 while at < #ARGV do
@@ -132,6 +158,12 @@ while at < #ARGV do
   end
 end
 
+if string.match(state, '^held:') and #names > 0 then
+  local have = redis.call('HMGET', key, unpack(names)) -- release.lua will want it unchanged
+  for i = 1, #names do
+    state = state .. '|' .. (have[i] or '')
+  end
+end
 redis.call('HSET', ledger, entry, state)
 redis.call('EXPIRE', ledger, life)
 return {'done', ''}

@@ -65,6 +65,7 @@ func JobEntry(id string) string { return "job:" + id }
 // Entries signed before it are about earlier data.
 func Signed(entry string, since time.Time) bool {
 	_, at, _ := strings.Cut(entry, ":")
+	at, _, _ = strings.Cut(at, "|")
 	ms, err := strconv.ParseInt(at, 10, 64)
 	return err == nil && ms >= since.UnixMilli()
 }
@@ -92,22 +93,26 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	if err := w.version(c, rec, s); err != nil {
 		return Call{}, err
 	}
+	w.home(c, row.ID, s)
+	parts := []job.PartName{job.ResultsPart, job.DependenciesPart}
 	if s.Action == verify.Place {
 		c.add("keep", 0)
 	} else {
 		if err := w.value(c, rec, hash.ExpireAt); err != nil {
 			return Call{}, err
 		}
-		if err := w.parts(ctx, c, row); err != nil {
-			return Call{}, err
-		}
+		// Not for a job that live has: children that ended meanwhile would run again.
+		parts = append(parts, job.DependentsPart)
+	}
+	if err := w.parts(ctx, c, row, parts); err != nil {
+		return Call{}, err
 	}
 	w.places(c, row, s)
 	return Call{Keys: c.keys, Args: c.args}, nil
 }
 
 // held reports whether the job's id has to go into a queue once all hashes are there.
-func (s *Step) held() bool { return s.Status == job.Queued && !s.InPlace }
+func (s *Step) held() bool { return s.Status == job.Queued && s.Home == nil }
 
 // twofold reports whether a second script has to see to the job once all hashes are
 // there: release.lua, or for a deferred job ready.lua. Until then the ledger says held.
@@ -123,26 +128,38 @@ func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind key
 	return &keyspace.Record{DB: int(row.DB), Type: byte(p.Type), Kind: kind, Format: w.format, ExpireAt: p.ExpireAt, Raw: raw, Offset: p.Offset}, nil
 }
 
-// version adds the texts by which a job's version is known, where the guard wants them.
+// version adds the fields by which a job's version is known, and their texts where the
+// guard wants them.
 func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
-	if s.Guard != verify.GuardSame {
-		c.add(0)
-		return nil
-	}
 	names := w.schema.VersionFields()
 	have := map[string]string{}
-	err := rdb.HashFields(rec, nil, func(field, value []byte) error {
-		have[string(field)] = string(value)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the hash of job %q: %w", s.JobID, err)
+	if s.Guard == verify.GuardSame {
+		err := rdb.HashFields(rec, nil, func(field, value []byte) error {
+			have[string(field)] = string(value)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read the hash of job %q: %w", s.JobID, err)
+		}
 	}
 	c.add(len(names))
 	for _, n := range names {
 		c.add(n, have[n])
 	}
 	return nil
+}
+
+// home adds where a waiting id must still stand.
+func (w *writer) home(c *call, id string, s *Step) {
+	if s.Guard != verify.GuardWaits || s.Home == nil {
+		return
+	}
+	kind, key := "zset", w.schema.PlaceKey(s.Home.Kind, s.Home.Queue)
+	if s.Home.Kind.Ordered() {
+		kind = "list"
+	}
+	c.keys = append(c.keys, key)
+	c.add(kind, key, id)
 }
 
 // value adds the hash, or any other value to be restored under the call's second key.
@@ -164,9 +181,9 @@ func (w *writer) value(c *call, rec *keyspace.Record, expireAt int64) error {
 	return nil
 }
 
-// parts adds results, dependency sets, queue and group memberships.
-func (w *writer) parts(ctx context.Context, c *call, row *job.Row) error {
-	for _, name := range []job.PartName{job.ResultsPart, job.DependenciesPart, job.DependentsPart} {
+// parts adds results and sets of dependencies.
+func (w *writer) parts(ctx context.Context, c *call, row *job.Row, names []job.PartName) error {
+	for _, name := range names {
 		p := row.Part(name)
 		if p == nil || p.ExpireAt != 0 && p.ExpireAt <= w.now {
 			continue
@@ -243,7 +260,7 @@ func set(c *call, key string, rec *keyspace.Record) error {
 // it. Running jobs' registries are never written, and a queue only by release.lua.
 func (w *writer) places(c *call, row *job.Row, s *Step) {
 	if s.held() {
-		list, popped := w.schema.PlaceKey(job.InQueue, s.Queue), w.schema.PlaceKey(job.InIntermediate, s.Queue)
+		list, popped := w.schema.PlaceKey(job.InQueue, s.List), w.schema.PlaceKey(job.InIntermediate, s.List)
 		if s.Action == verify.Place {
 			c.step([]string{list, popped}, "!unlisted", row.ID, list, popped)
 		}
@@ -260,7 +277,7 @@ func (w *writer) places(c *call, row *job.Row, s *Step) {
 			c.step([]string{key}, "SADD", key, row.ID)
 		}
 	}
-	if row.Status == job.Deferred && s.Action == verify.Restore {
+	if row.Status == job.Deferred {
 		for _, parent := range row.Parents {
 			key := w.schema.PartKey(parent, job.DependentsPart)
 			awaited := 0

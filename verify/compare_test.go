@@ -75,6 +75,20 @@ func result(us int64, how int32) edit {
 	return func(r *job.Row) { r.ResultAt, r.ResultType = us/1000, how }
 }
 
+func without(name job.PartName) edit {
+	return func(r *job.Row) {
+		r.Parts = slices.DeleteFunc(slices.Clone(r.Parts), func(p job.Part) bool { return p.Name == name })
+	}
+}
+
+// child is a deferred job that waits for one parent.
+func child(parent string, edits ...edit) *job.Row {
+	linked := func(r *job.Row) {
+		r.Parents, r.ParentSet, r.ListedBy = []string{parent}, []string{parent}, []string{parent}
+	}
+	return row("j", job.Deferred, append([]edit{linked}, edits...)...)
+}
+
 // traces is what live knows of an id without its hash.
 func traces(edits ...edit) *job.Row {
 	r := &job.Row{ID: "j"}
@@ -128,6 +142,7 @@ type verdictCase struct {
 	snap, live *job.Row
 	modes      string // which; empty is all
 	policy     verify.Policy
+	restored   bool // an earlier restore put it back
 	verdict    verify.Verdict
 	action     verify.Action
 	inPlace    bool
@@ -145,11 +160,16 @@ func presentCases() []verdictCase {
 		{name: "a stub in the snapshot", snap: traces(func(r *job.Row) { r.Stub = true }), live: traces(), verdict: verify.Intact, action: verify.None},
 
 		{name: "another job under this id, newer", snap: row("j", job.Queued), live: row("j", job.Queued, func(r *job.Row) { r.CreatedAt = after(5) }), verdict: verify.Advanced, action: verify.None},
-		{name: "another job under this id, older", snap: row("j", job.Queued), live: row("j", job.Finished, func(r *job.Row) { r.CreatedAt = before(9000) }), verdict: verify.Advanced, action: verify.None},
+		{name: "another job under this id, older", modes: "complete evicting", snap: row("j", job.Queued), live: row("j", job.Finished, func(r *job.Row) { r.CreatedAt = before(9000) }), verdict: verify.Advanced, action: verify.None},
+		{name: "an earlier job under this id came back", modes: "older flushed unknown", snap: row("j", job.Queued), live: row("j", job.Finished, func(r *job.Row) { r.CreatedAt = before(9000) }), verdict: verify.Regressed, action: verify.Hold},
 		{name: "live ran it", snap: row("j", job.Queued), live: row("j", job.Finished, newer), verdict: verify.Advanced, action: verify.None},
 		{name: "live canceled it, which leaves no time in the hash", snap: row("j", job.Queued),
 			live: row("j", job.Canceled, places(job.Place{Kind: job.InCanceled, Queue: "q", Score: sec(after(1))})), verdict: verify.Advanced, action: verify.None},
 		{name: "live requeued it", snap: row("j", job.Failed), live: row("j", job.Queued, func(r *job.Row) { r.EnqueuedAt = after(1) }), verdict: verify.Advanced, action: verify.None},
+		{name: "its results are gone", snap: row("j", job.Finished), live: row("j", job.Finished, without(job.ResultsPart), result(0, 0)), verdict: verify.Misplaced, action: verify.Place},
+		{name: "the set of its parents is gone", snap: child("p"), live: child("p", func(r *job.Row) { r.ParentSet = nil }), verdict: verify.Misplaced, action: verify.Place},
+		{name: "its parent no longer lists it", snap: child("p"), live: child("p", func(r *job.Row) { r.ListedBy = nil }), verdict: verify.Misplaced, action: verify.Place},
+		{name: "nothing is wrong with a child", snap: child("p"), live: child("p"), verdict: verify.Intact, action: verify.None},
 		{name: "finished then, queued now", modes: "older flushed unknown", snap: row("j", job.Finished), live: row("j", job.Queued), verdict: verify.Regressed, action: verify.Hold},
 		{name: "canceled then, queued now", modes: "older flushed unknown", snap: row("j", job.Canceled), live: row("j", job.Queued), verdict: verify.Regressed, action: verify.Hold},
 		{name: "queued then, scheduled now", modes: "older flushed unknown", snap: row("j", job.Queued), live: row("j", job.Scheduled), verdict: verify.Regressed, action: verify.Hold},
@@ -250,6 +270,11 @@ func absentCases() []verdictCase {
 		{name: "it was running, and its id waits", snap: row("j", job.Started), live: traces(places(at(job.InQueue))), verdict: verify.Uncertain, action: verify.Hold},
 		{name: "its id waits, but its time is up", snap: row("j", job.Queued, expiry(now)), live: traces(places(at(job.InQueue))), verdict: verify.Expired, action: verify.None},
 	}
+	all = append(all, verdictCase{name: "its id still waits, though a restore had it before", snap: row("j", job.Queued), live: traces(places(at(job.InQueue))),
+		restored: true, verdict: verify.Lost, action: verify.Restore, inPlace: true},
+		verdictCase{name: "a restore had it before", snap: row("j", job.Queued), restored: true, verdict: verify.Completed, action: verify.None},
+		verdictCase{name: "it may have run", modes: lossy, policy: verify.AtMostOnce, snap: row("j", job.Queued), verdict: verify.Uncertain, action: verify.Hold},
+		verdictCase{name: "a record runs never", modes: lossy, policy: verify.AtMostOnce, snap: row("j", job.Failed), verdict: verify.Lost, action: verify.Restore})
 	for _, s := range statuses {
 		all = append(all, verdictCase{name: "gone from a complete server: " + string(s), modes: "complete", snap: row("j", s), verdict: verify.Completed, action: verify.None})
 		if s.Ended() {
@@ -278,14 +303,14 @@ func TestVerdicts(t *testing.T) {
 			if c.modes != "" && !slices.Contains(strings.Fields(c.modes), mode) {
 				continue
 			}
-			all := compare(t, verify.Context{Lineage: j, Policy: c.policy}, rows(c.snap), rows(c.live))
+			all := compare(t, verify.Context{Lineage: j, Policy: c.policy, Restored: func(verify.JobKey) bool { return c.restored }}, rows(c.snap), rows(c.live))
 			if len(all) != 1 {
 				t.Errorf("%s (%s): got %d findings, want one", c.name, mode, len(all))
 				continue
 			}
 			f := all[0]
-			if f.Verdict != c.verdict || f.Action != c.action || f.InPlace != c.inPlace {
-				t.Errorf("%s (%s): got %s, %s, in place %v, want %s, %s, %v; because %q", c.name, mode, f.Verdict, f.Action, f.InPlace, c.verdict, c.action, c.inPlace, f.Reason)
+			if f.Verdict != c.verdict || f.Action != c.action || (f.Home != nil) != c.inPlace {
+				t.Errorf("%s (%s): got %s, %s, in place %v, want %s, %s, %v; because %q", c.name, mode, f.Verdict, f.Action, f.Home != nil, c.verdict, c.action, c.inPlace, f.Reason)
 			}
 			checkFinding(t, c.name, f)
 		}
@@ -296,6 +321,9 @@ func TestVerdicts(t *testing.T) {
 func checkFinding(t testing.TB, name string, f verify.Finding) {
 	t.Helper()
 	guard := map[verify.Action]verify.Guard{verify.None: "", verify.Hold: "", verify.Restore: verify.GuardAbsent, verify.Place: verify.GuardSame}[f.Action]
+	if f.Home != nil && f.Action == verify.Restore {
+		guard = verify.GuardWaits
+	}
 	if f.Guard != guard {
 		t.Errorf("%s: got guard %q for action %s, want %q", name, f.Guard, f.Action, guard)
 	}
@@ -533,9 +561,9 @@ func checkLaws(t testing.TB, mode string, p verify.Policy, f verify.Finding, s *
 		t.Errorf("%s: %s, problem %q, would be restored by itself", mode, s.Status, s.Problem)
 	case f.Action == verify.Restore && s.ExpireAt != 0 && s.ExpireAt <= now.UnixMilli():
 		t.Errorf("%s: a job whose time is up would be restored", mode)
-	case acts && s.Status.Ended() && (f.Status != s.Status || f.InPlace):
+	case acts && s.Status.Ended() && (f.Status != s.Status || f.Home != nil):
 		t.Errorf("%s: a job that had ended would be queued: %+v", mode, f)
-	case mode == "complete" && f.Action == verify.Restore && !f.InPlace:
+	case mode == "complete" && f.Action == verify.Restore && f.Home == nil:
 		t.Errorf("live is complete, yet a job would be restored: %+v", f)
 	}
 }

@@ -4,6 +4,8 @@
 package verify
 
 import (
+	"unicode/utf8"
+
 	"rqvault/internal/job"
 )
 
@@ -51,16 +53,18 @@ const (
 type Guard string
 
 // The guards. Absent: no hash of that name. Same: a job with the snapshot's created_at,
-// status and enqueued_at.
+// status and enqueued_at. Waiting: no hash, but the id where it waits.
 const (
 	GuardAbsent Guard = "absent"
 	GuardSame   Guard = "same"
+	GuardWaits  Guard = "waiting"
 )
 
 // Finding is the verdict on one job.
 type Finding struct {
 	DB      int32      `json:"db"`
 	JobID   string     `json:"job_id"`
+	RawID   []byte     `json:"job_id_raw,omitempty"` // where the id is no UTF-8
 	Queue   string     `json:"queue"`
 	Status  job.Status `json:"status"` // in the snapshot; in live for new ones
 	Verdict Verdict    `json:"verdict"`
@@ -68,7 +72,17 @@ type Finding struct {
 	Guard   Guard      `json:"guard,omitempty"`
 	Reason  string     `json:"reason"`
 	Moving  bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
-	InPlace bool       `json:"-"` // its id stands in live where it must: only the hash is missing
+	Popped  bool       `json:"-"` // a worker may have just taken it from its list
+	Orphan  []string   `json:"-"` // parents that no longer list it
+	Home    *job.Place `json:"-"` // where its id waits in live: only the hash is missing
+}
+
+// Raw returns the bytes of a name that JSON cannot carry as a string; nil for all others.
+func Raw(name string) []byte {
+	if utf8.ValidString(name) {
+		return nil
+	}
+	return []byte(name)
 }
 
 // Key names the finding's job across databases.

@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rqvault/internal/job"
@@ -24,16 +26,21 @@ type Live interface {
 
 // Image is what a live Redis held.
 type Image interface {
-	Rows() Rows
+	Rows() Rows // may be read again
 	Watermark() time.Time
+	Workers() []job.Worker
 	// Atomic reports whether all of it is from one instant.
 	Atomic() bool
 	Close() error
 }
 
-// settle is how long a job on the move may seem to be nowhere: from its list to the
-// registry of running jobs it takes a worker milliseconds.
-const settle = 2 * time.Second
+// How long a job on the move may seem to be nowhere. From its list to the registry of
+// running jobs it takes a worker milliseconds (settle); one that is short of memory or
+// still imports its modules may hold a job that it has taken for much longer (patience).
+const (
+	settle   = 2 * time.Second
+	patience = 2 * time.Minute
+)
 
 // Options say what to compare with what.
 type Options struct {
@@ -46,6 +53,10 @@ type Options struct {
 	Now      func() time.Time
 	Survivor func(db int32, queue string, position int64)
 	Select   func(*Finding) bool // which findings to count; nil: all
+	// Patience is how long a job that is in no list is given while workers are alive; 0
+	// is two minutes. Waiting is told before such a wait; it may be nil.
+	Patience time.Duration
+	Waiting  func(d time.Duration, jobs int)
 }
 
 // Result is what became of a snapshot's jobs.
@@ -61,35 +72,64 @@ type Result struct {
 // what both looks say counts.
 func Against(ctx context.Context, o Options) (*Result, error) {
 	first, atomic, err := o.look(ctx)
-	if err != nil || !unsettled(first, atomic) {
-		return first, err
+	if err != nil {
+		return nil, err
 	}
-	timer := time.NewTimer(settle)
+	wait, popped := o.unsettled(first, atomic)
+	if wait == 0 {
+		return first, nil
+	}
+	second, err := o.again(ctx, first, min(wait, settle))
+	if err != nil {
+		return nil, err
+	}
+	if _, popped = o.unsettled(second, atomic); popped == 0 || wait <= settle {
+		return second, nil
+	}
+	if o.Waiting != nil {
+		o.Waiting(wait-settle, popped)
+	}
+	return o.again(ctx, second, wait-settle)
+}
+
+// again looks once more, after that time.
+func (o *Options) again(ctx context.Context, before *Result, wait time.Duration) (*Result, error) {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	second, _, err := o.look(ctx)
+	r, _, err := o.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	o.agree(first, second)
-	return second, nil
+	o.agree(before, r)
+	return r, nil
 }
 
-// unsettled reports whether the look found anything to act on that may have been moving.
-// A job that live knows nothing of at all is not on its way anywhere. One that a worker
-// has just taken is in no list even at a single instant.
-func unsettled(r *Result, atomic bool) bool {
+// unsettled returns how long to wait before what the look found counts, 0 if at once,
+// and how many of the findings a worker may have in hand. A job that live knows nothing
+// of at all is not on its way anywhere. One that a worker has just taken is in no list
+// even at a single instant.
+func (o *Options) unsettled(r *Result, atomic bool) (wait time.Duration, popped int) {
 	for i := range r.Findings {
-		if f := &r.Findings[i]; f.Action != None && f.Moving && (!atomic || f.Action == Place) {
-			return true
+		f := &r.Findings[i]
+		if f.Action != None && f.Moving && (!atomic || f.Action == Place) {
+			wait = max(wait, settle)
+		}
+		if f.Action == Place && f.Popped {
+			popped++
 		}
 	}
-	return false
+	if popped > 0 {
+		wait = max(settle, cmp.Or(o.Patience, patience))
+	}
+	return wait, popped
 }
+
+func (o *Options) counts(f *Finding) bool { return o.Select == nil || o.Select(f) }
 
 // agree takes back what only the second look says.
 func (o *Options) agree(first, second *Result) {
@@ -105,13 +145,16 @@ func (o *Options) agree(first, second *Result) {
 		if f.Action == None || ok && before.Verdict == f.Verdict && before.Action == f.Action {
 			continue
 		}
-		counted := o.Select == nil || o.Select(f)
-		if counted {
-			second.Counts[f.Verdict]--
-			second.Counts[Uncertain]++
+		now, act := Uncertain, Hold
+		if !ok {
+			now, act = Advanced, None // the first look saw nothing wrong: it lives
 		}
-		f.Reason = fmt.Sprintf("it moved while it was looked at (%s); compare again", f.Verdict)
-		f.Verdict, f.Action, f.Guard = Uncertain, Hold, ""
+		if o.counts(f) {
+			second.Counts[f.Verdict]--
+			second.Counts[now]++
+		}
+		f.Reason = fmt.Sprintf("it moved while it was looked at (%s)", f.Verdict)
+		f.Verdict, f.Action, f.Guard = now, act, ""
 	}
 }
 
@@ -138,23 +181,44 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		return nil, false, err
 	}
 	if o.Assume != "" {
-		judgement.Reasons = append(judgement.Reasons, "it was told so; the evidence alone says "+string(judgement.Mode))
-		judgement.Mode, judgement.Unsure, judgement.Flushed = o.Assume, false, false
+		judgement = judgement.Assume(o.Assume)
 	}
-	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.Now(),
+	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: manned(image.Workers()),
 		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
+	if judgement.Flushed || judgement.Blind || judgement.Unsure {
+		if c.Kept, c.Gone, err = o.survey(image.Rows(), restored); err != nil {
+			return nil, false, err
+		}
+		if judgement.Unsure && judgement.StartedAt.After(o.Past.CreatedAt) && len(c.Kept) == 0 && len(c.Gone) > 0 {
+			judgement.Mode, judgement.Unsure = lineage.Older, false
+			judgement.Reasons = append(judgement.Reasons, "records of ended jobs are gone before their time, and no job is as it was at the snapshot")
+			c.Lineage = judgement
+		}
+	}
 	r = &Result{Lineage: judgement, Facts: facts, Counts: map[Verdict]int{}}
 	for f, err := range Compare(o.Rows(), image.Rows(), c) {
 		if err != nil {
 			return nil, false, err
 		}
-		if o.Select == nil || o.Select(&f) {
+		if o.counts(&f) {
 			r.Counts[f.Verdict]++
 		}
 		if f.Verdict != Intact {
 			r.Findings = append(r.Findings, f)
 		}
 	}
-	return r, image.Atomic(), nil
+	return r, image.Atomic(), r.orphans(o, image.Rows())
+}
+
+// clock is the present by the server's clock, which decides what has expired.
+func (o *Options) clock(f lineage.Facts) time.Time {
+	if f.ServerTime.IsZero() {
+		return o.Now()
+	}
+	return f.ServerTime
+}
+
+func manned(workers []job.Worker) bool {
+	return slices.ContainsFunc(workers, func(w job.Worker) bool { return !w.Dead })
 }

@@ -22,6 +22,7 @@ type fakeLive struct {
 	factsErr error
 	restored map[verify.JobKey]bool
 	errs     map[string]error // by what fails
+	workers  []job.Worker
 	images   int
 	closed   int
 	before   []time.Time
@@ -55,9 +56,10 @@ func (i *fakeImage) Rows() verify.Rows {
 	}
 	return rows(i.rs...)
 }
-func (i *fakeImage) Watermark() time.Time { return taken.Add(-time.Minute) }
-func (i *fakeImage) Atomic() bool         { return i.f.atomic }
-func (i *fakeImage) Close() error         { i.f.closed++; return i.f.errs["close"] }
+func (i *fakeImage) Watermark() time.Time  { return taken.Add(-time.Minute) }
+func (i *fakeImage) Workers() []job.Worker { return i.f.workers }
+func (i *fakeImage) Atomic() bool          { return i.f.atomic }
+func (i *fakeImage) Close() error          { i.f.closed++; return i.f.errs["close"] }
 
 // restartedFacts are of a server that came back from an older dump.
 func restartedFacts() lineage.Facts {

@@ -93,6 +93,7 @@ var owners = []struct {
 }{
 	{"github.com/urfave/cli", []string{"internal/command"}, "a command line must be replaceable without touching what it commands"},
 	{"github.com/schollz/progressbar", []string{"internal/command"}, "only the command line writes to a terminal"},
+	{"github.com/xrash/smetrics", []string{"internal/command"}, "only the command line guesses what a person meant"},
 	{"golang.org/x/term", []string{"internal/command"}, "only the command line writes to a terminal"},
 	{"github.com/redis/go-redis", []string{"internal/live", "internal/redistest"}, "what a client library means by an error ends in one place"},
 	{"github.com/aws/", []string{"internal/store/s3"}, "one service's words must not spread"},

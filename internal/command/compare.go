@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,6 +25,7 @@ func compareFlags() []cli.Flag {
 	return flags(viaFlags(source.Scan, "how to read the live jobs: scan (no fork), sync or bgsave (one instant)"), []cli.Flag{
 		&cli.StringFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once", Value: string(verify.AtLeastOnce), EnvVars: []string{"RQVAULT_POLICY"}},
 		&cli.StringFlag{Name: "assume", Usage: "what you know of the live data: older (it lost what the snapshot has) or complete; instead of judging by the evidence"},
+		&cli.DurationFlag{Name: "patience", Usage: "how long a job may be in no list while workers are alive, before that counts", Value: 2 * time.Minute, EnvVars: []string{"RQVAULT_PATIENCE"}},
 		&cli.StringSliceFlag{Name: "queue", Usage: "only jobs of this queue; may be repeated"},
 		&cli.StringSliceFlag{Name: "job", Usage: "only this job id; may be repeated"},
 		&cli.StringSliceFlag{Name: "status", Usage: "only jobs with this status in the snapshot; may be repeated"},
@@ -115,6 +117,11 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	seen := newSeen(sel)
 	result, err := verify.Against(c.Context, verify.Options{
 		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {
+			e.stopProgress()
+			e.warn([]string{fmt.Sprintf("%s in no list: a worker may just have taken them, so they are looked at again in %s (--patience)",
+				are(jobs), d.Round(time.Second))})
+		},
 		Past: lineage.NewPast(m.Lineage.Before, m.Lineage.After, m.CreatedAt, m.Dump.Aux),
 	})
 	e.stopProgress()

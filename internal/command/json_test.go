@@ -2,7 +2,6 @@ package command_test
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"testing"
 )
@@ -46,10 +45,6 @@ func (v *vault) document(code int, args ...string) any {
 func TestJSONDocumentsKeepTheirPromise(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
-	if err := os.Mkdir(v.store, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	firstOf(t, "snapshots of nothing", v.document(0, "snapshots"), 0)
 	v.rq(`
 queue('q').enqueue('tasks.note', '` + marker + `', job_id='a')
 queue('q').enqueue('tasks.note', job_id='b')

@@ -35,7 +35,8 @@ func process(t testing.TB, args []string, env ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Args = args
-	// The race detector's runtime would sleep a second before each exit.
-	cmd.Env = append(append(os.Environ(), asRqvault+"=rqvault", "GORACE=atexit_sleep_ms=0"), env...)
+	// The race detector's runtime would sleep a second before each exit, and diff two minutes
+	// where workers are alive.
+	cmd.Env = append(append(os.Environ(), asRqvault+"=rqvault", "GORACE=atexit_sleep_ms=0", "RQVAULT_PATIENCE=3s"), env...)
 	return cmd
 }

@@ -38,7 +38,10 @@ func older(t testing.TB, more string) *vault {
 	t.Helper()
 	v := newVault(t)
 	v.rq(`
-for n in 'ab': queue('q').enqueue('tasks.note', job_id=n)
+past = (datetime.utcnow() - timedelta(minutes=1)).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
+for n in 'ab':
+    queue('q').enqueue('tasks.note', job_id=n)
+    c.hset('rq:job:' + n, mapping={'created_at': past, 'enqueued_at': past})
 `)
 	v.s.Do("SAVE")
 	v.rq(`

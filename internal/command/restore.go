@@ -186,7 +186,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	if err != nil {
 		return err
 	}
-	if err := refuseReplica(facts.Replication); err != nil {
+	if err := refuseTarget(facts); err != nil {
 		return err
 	}
 	skew := time.Duration(facts.ClockSkewMS) * time.Millisecond
@@ -252,9 +252,14 @@ func afterRefusal(why string) string {
 	return ""
 }
 
-// refuseReplica keeps writes off a server that takes its data from another: what is
-// written there is refused, or lost with the next synchronization.
-func refuseReplica(r lineage.Replication) error {
+// refuseTarget keeps writes off a server that takes its data from another: what is
+// written there is refused, or lost with the next synchronization. RQ does not work on a
+// Redis Cluster, and neither does a restore, whose scripts touch many keys.
+func refuseTarget(f lineage.Facts) error {
+	r := f.Replication
+	if f.ClusterEnabled {
+		return &advice{fmt.Errorf("%w: this server is a node of a Redis Cluster, which RQ and its restore cannot use", errRefused), "name the server that RQ uses with --redis"}
+	}
 	if r.Role != "slave" {
 		return nil
 	}

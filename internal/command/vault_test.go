@@ -182,7 +182,7 @@ func (v *vault) rq(script string) string {
 	v.t.Helper()
 	return redistest.RQ(v.t, v.s, `
 import os, redis, json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from rq import Queue, Retry, SimpleWorker
 from rq.job import Dependency, Job
 c = redis.from_url(os.environ['REDIS_URL'])

@@ -117,7 +117,12 @@ c.lrem('rq:queue:q', 0, 'taken')   # a worker popped it, and was not seen since
 	if f := v.diff(3, "--policy", "at-most-once").verdict(t, "taken"); f.Verdict != "uncertain" || f.Action != "hold" {
 		t.Errorf("at-most-once: got %+v, want held", f)
 	}
+	if f := v.look("--policy", "at-most-once").verdict(t, "waits"); f.Verdict != "uncertain" || f.Action != "hold" {
+		t.Errorf("at-most-once: got %+v, want held: it may have run since the snapshot", f)
+	}
 	v.restore(0, "--policy", "at-most-once")
+	v.wantList("q")
+	v.restore(0, "--job", "waits")
 	v.wantList("q", "waits")
 	if f := v.diff(3).verdict(t, "taken"); f.Action != "restore" {
 		t.Errorf("at-least-once: got %+v, want restore", f)

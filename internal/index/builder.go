@@ -26,9 +26,10 @@ import (
 
 // Bounds on one row, so that a hostile dump cannot make one of unlimited size.
 const (
-	maxID     = 4096 // bytes of a job id
-	maxPlaces = 1024 // places kept of one id
-	headBytes = 1024 // bytes of a payload kept for naming its function
+	maxID      = 4096 // bytes of a job id
+	maxPlaces  = 1024 // places kept of one id
+	maxWorkers = 10000
+	headBytes  = 1024 // bytes of a payload kept for naming its function
 )
 
 // Options tune a Builder.
@@ -53,6 +54,8 @@ type Builder struct {
 	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
 	similar   []uint64          // hashes of job ids that look like "job:execution"
 	watermark int64
+	worker    job.Worker // being read
+	workers   []job.Worker
 	cur       current
 	key, frag []byte
 }
@@ -127,6 +130,9 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	c.digest.Reset()
 	_, _ = c.digest.Write([]byte{rec.Type})
 	c.pos, c.length, c.offset, c.frame = 0, 0, rec.Offset, frame
+	if c.key.Role == job.WorkerHash {
+		b.worker = job.Worker{DB: int32(rec.DB), Name: string(c.key.Queue)}
+	}
 	if c.key.Role == job.Hash {
 		c.row = job.Row{ExpireAt: rec.ExpireAt, Parents: c.row.Parents[:0]}
 		c.head = c.head[:0]
@@ -144,6 +150,11 @@ func (b *Builder) read(rec *keyspace.Record) error {
 	switch b.cur.key.Role {
 	case job.Hash:
 		return b.readHash(rec)
+	case job.WorkerHash:
+		return rdb.HashFields(rec, nil, func(field, value []byte) error {
+			b.schema.FillWorker(&b.worker, field, value)
+			return nil
+		})
 	case job.List, job.Registry, job.Members:
 		return rdb.Elements(rec, func(e rdb.Element) error { return b.addPlace(rec, e) })
 	case job.QueueList:
@@ -240,8 +251,11 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 	b.counts.Keys++
 	b.counts.Kinds[rec.Kind.String()]++
 	b.counts.DBs[rec.DB]++
-	if c.key.Role == job.Unknown {
+	switch {
+	case c.key.Role == job.Unknown:
 		b.counts.Unknown++
+	case c.key.Role == job.WorkerHash && len(b.workers) < maxWorkers:
+		b.workers = append(b.workers, b.worker)
 	}
 	if err := b.finishJob(rec, digest); err != nil {
 		return err
@@ -273,7 +287,9 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 	if _, alt := b.schema.JobOf(job.InWip, c.key.ID); alt != nil {
 		b.similar = append(b.similar, xxhash.Sum64String(inDB(rec.DB, string(c.key.ID))))
 	}
-	b.note(rec.DB, c.key.ID, c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
+	if !b.carried(&c.row) {
+		b.note(rec.DB, c.key.ID, c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
+	}
 	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
 }
 
@@ -290,7 +306,7 @@ func roleName(k job.Key) string {
 		return "groups"
 	case job.Plain:
 		return "plain"
-	case job.Volatile:
+	case job.Volatile, job.WorkerHash:
 		return "volatile"
 	case job.Unknown:
 		return "unknown"
@@ -313,6 +329,16 @@ func (b *Builder) note(db int, id []byte, instants ...int64) {
 		b.watermark = newest
 	}
 }
+
+// carried reports whether the job may have come into the server's data with the worker
+// that ran it: one that outlives the server writes the whole job when it ends, old times
+// included.
+func (b *Builder) carried(r *job.Row) bool {
+	return r.StartedAt != 0 && r.StartedAt < b.o.Before && max(r.EndedAt, r.HeartbeatAt) >= b.o.Before
+}
+
+// Workers returns the workers seen, in the order of the keys.
+func (b *Builder) Workers() []job.Worker { return b.workers }
 
 // Registered returns the names in the set of queues, by database.
 func (b *Builder) Registered() map[string][]string {

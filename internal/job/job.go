@@ -155,8 +155,12 @@ func (r *Row) Place(kind PlaceKind) *Place {
 // Version is the instant, in Unix microseconds, of the newest thing known to have
 // happened to the job. A cancel writes no time into the hash, so its registry score
 // counts. Only two rows with one CreatedAt can be compared by it.
-func (r *Row) Version() int64 {
-	v := max(r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt, r.HeartbeatAt, r.ResultAt*1000)
+func (r *Row) Version() int64 { return max(r.VersionWithoutResult(), r.ResultAt*1000) }
+
+// VersionWithoutResult is the version as told by hash and registries, for comparing with
+// a side that lost the results.
+func (r *Row) VersionWithoutResult() int64 {
+	v := max(r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt, r.HeartbeatAt)
 	if p := r.Place(InCanceled); p != nil && math.Abs(p.Score*1e6) < math.MaxInt64 { // an infinity is no instant
 		v = max(v, int64(p.Score*1e6))
 	}

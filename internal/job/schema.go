@@ -11,17 +11,18 @@ type Role uint8
 
 // The roles of a key.
 const (
-	Foreign   Role = iota // not a key of this library
-	Hash                  // a job's own hash
-	Owned                 // another key of one job: Key.Part says which
-	List                  // ids in order: Key.Place and Key.Queue say where
-	Registry              // ids with scores: likewise
-	Members               // a set of ids: likewise (groups)
-	QueueList             // the set of all queues' names
-	GroupList             // the set of all groups' names
-	Plain                 // restored like any other key
-	Volatile              // locks, workers, heartbeats: never restored
-	Unknown               // under the library's prefix, in no form we know
+	Foreign    Role = iota // not a key of this library
+	Hash                   // a job's own hash
+	Owned                  // another key of one job: Key.Part says which
+	List                   // ids in order: Key.Place and Key.Queue say where
+	Registry               // ids with scores: likewise
+	Members                // a set of ids: likewise (groups)
+	QueueList              // the set of all queues' names
+	GroupList              // the set of all groups' names
+	WorkerHash             // a worker's own hash: Key.Queue is its name; never restored
+	Plain                  // restored like any other key
+	Volatile               // locks, workers, heartbeats: never restored
+	Unknown                // under the library's prefix, in no form we know
 )
 
 // Key is a key's name, taken apart. The byte slices point into the name.
@@ -31,6 +32,15 @@ type Key struct {
 	Part  PartName
 	Queue []byte // List, Registry, Members: queue, group or rate-limit key
 	Place PlaceKind
+}
+
+// Worker is a process that runs jobs, as it says of itself in Redis.
+type Worker struct {
+	DB          int32
+	Name        string
+	HeartbeatAt int64  // Unix microseconds, 0 if it does not say
+	Job         string // the job it runs, "" for none
+	Dead        bool   // it has signed off
 }
 
 // Schema explains one queue library's use of Redis. RQ's is rqvault/internal/rq; a
@@ -58,6 +68,8 @@ type Schema interface {
 	FillFunc(row *Row, payload []byte)
 	// FillResult copies the newest result's fields into the row; at is its time in Unix ms.
 	FillResult(row *Row, at int64, field, value []byte)
+	// FillWorker copies one field of a worker's hash.
+	FillWorker(w *Worker, field, value []byte)
 	// Done completes a row once all its fields and places are in it.
 	Done(row *Row)
 	// JobOf returns the job a registry's member stands for. If alt is not nil, the

@@ -26,6 +26,10 @@ type Facts struct {
 	Persistence Persistence `json:"persistence"`
 	Memory      Memory      `json:"memory"`
 
+	// Commands and connections only ever grow, until the counters are set back.
+	TotalCommands    int64 `json:"total_commands_processed"`
+	TotalConnections int64 `json:"total_connections_received"`
+
 	ExpiredKeys int64 `json:"expired_keys"` // since start or CONFIG RESETSTAT, as all counters here
 	EvictedKeys int64 `json:"evicted_keys"`
 	// Calls counts the commands that remove or replace data, by lower-case name.

@@ -26,11 +26,16 @@ var ErrLoading = errors.New("redis is still loading its data")
 
 // Judgement is a Mode with the reasons that led to it, in words for people.
 type Judgement struct {
-	Mode      Mode      `json:"mode"`
-	Reasons   []string  `json:"reasons"`
-	Flushed   bool      `json:"flushed"`    // whole databases were emptied since the snapshot
-	Unsure    bool      `json:"unsure"`     // nothing tells what live data is to the snapshot
-	StartedAt time.Time `json:"started_at"` // when the live process started; zero if not told
+	Mode     Mode     `json:"mode"`
+	Reasons  []string `json:"reasons"`
+	Flushed  bool     `json:"flushed"`  // whole databases were emptied or replaced since the snapshot
+	Entirely bool     `json:"entirely"` // all of them, not one that may have been another's
+	Unsure   bool     `json:"unsure"`   // nothing tells what live data is to the snapshot
+	Blind    bool     `json:"blind"`    // the server's counters cannot rule out that it was emptied
+	// LoadedUntil is the instant up to which a restarted server's data reached when it
+	// came back; zero if it came back empty or that is not known.
+	LoadedUntil time.Time `json:"loaded_until,omitzero"`
+	StartedAt   time.Time `json:"started_at"` // when the live process started; zero if not told
 }
 
 // Past is what a snapshot's manifest knows of the server.
@@ -89,6 +94,12 @@ func Judge(past Past, live Facts, watermark time.Time) (Judgement, error) {
 	return j, nil
 }
 
+// Assume returns the judgement of a person who knows better than the evidence.
+func (j Judgement) Assume(m Mode) Judgement {
+	return Judgement{Mode: m, StartedAt: j.StartedAt,
+		Reasons: append(slices.Clone(j.Reasons), "it was told so; the evidence alone says "+string(j.Mode))}
+}
+
 func (j *Judgement) say(format string, args ...any) {
 	j.Reasons = append(j.Reasons, fmt.Sprintf(format, args...))
 }
@@ -103,12 +114,14 @@ func (j *Judgement) judgeSame(past Past, live Facts) {
 		base = past.After
 	}
 	if countersReset(base, live) {
+		j.Blind = true
 		j.say("the counters were reset since the snapshot (CONFIG RESETSTAT), so a flush before that could be missed")
 		base = Facts{} // all they count now happened since
 	}
 	if slices.ContainsFunc(untoldCounts, func(what string) bool {
 		return slices.Contains(live.Unavailable, what) || slices.Contains(base.Unavailable, what)
 	}) {
+		j.Blind = true
 		j.say("the server does not tell its command counts, so a flush could be missed")
 		live.Calls = nil
 	}
@@ -126,7 +139,8 @@ var untoldCounts = []string{"INFO commandstats", "INFO"}
 // CONFIG RESETSTAT sets back its own count too.
 func countersReset(base, live Facts) bool {
 	if live.Calls["config|resetstat"] > base.Calls["config|resetstat"] ||
-		live.EvictedKeys < base.EvictedKeys || live.ExpiredKeys < base.ExpiredKeys {
+		live.EvictedKeys < base.EvictedKeys || live.ExpiredKeys < base.ExpiredKeys ||
+		live.TotalCommands < base.TotalCommands || live.TotalConnections < base.TotalConnections {
 		return true
 	}
 	if len(live.Calls) == 0 {
@@ -146,12 +160,14 @@ func (j *Judgement) judgeCounts(base, live Facts, continued bool) {
 	for _, name := range []string{"flushall", "flushdb"} {
 		if n := live.Calls[name] - base.Calls[name]; n > 0 {
 			j.Mode, j.Flushed = Vanished, true
+			j.Entirely = j.Entirely || name == "flushall"
 			j.say("%s was called %s since the snapshot", name, times(n))
 		}
 	}
 	for _, name := range []string{"swapdb", "replicaof", "slaveof"} {
 		if n := live.Calls[name] - base.Calls[name]; n > 0 && (name == "swapdb" || !continued) {
 			j.Mode, j.Flushed = Vanished, true
+			j.Entirely = j.Entirely || name != "swapdb"
 			j.say("%s was called %s since the snapshot: it replaces data as a whole", name, times(n))
 		}
 	}
@@ -195,7 +211,7 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 		j.Mode = Older
 		j.say("it started without loading any key")
 	default:
-		j.judgeWatermark(past.CreatedAt, watermark)
+		j.judgeWatermark(past.CreatedAt, live, watermark)
 	}
 	if j.Mode == Complete && recent {
 		j.judgeCounts(Facts{}, live, true)
@@ -203,14 +219,20 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 }
 
 // judgeWatermark compares the newest data that a restarted server came back with.
-func (j *Judgement) judgeWatermark(taken, watermark time.Time) {
+func (j *Judgement) judgeWatermark(taken time.Time, live Facts, watermark time.Time) {
 	at := taken.UTC().Format(time.RFC3339)
 	switch {
+	case watermark.IsZero() && live.mayHaveLoaded():
+		j.Mode, j.Unsure = Vanished, true
+		j.say("it may have loaded data when it started, but none of a job that would tell how old that data was")
 	case watermark.IsZero():
 		j.Mode = Older
 		j.say("nothing in it dates from before it started")
 	case watermark.Before(taken):
 		j.Mode = Older
+		if live.Calls["flushall"]+live.Calls["flushdb"] == 0 { // else what was loaded is gone
+			j.LoadedUntil = watermark.UTC()
+		}
 		j.say("the newest job data it came back with is from %s, before the snapshot (%s)", watermark.UTC().Format(time.RFC3339), at)
 	default:
 		j.Mode = Complete
@@ -221,10 +243,20 @@ func (j *Judgement) judgeWatermark(taken, watermark time.Time) {
 // startedEmpty reports whether the server says itself that it loaded nothing. It counts
 // loaded keys since 7.0, and only those of an RDB file.
 func (f *Facts) startedEmpty() bool {
+	return f.countsLoaded() && f.RunID != "" && f.Persistence.LastLoadKeysLoaded == 0 && !f.Persistence.AOFEnabled &&
+		f.Replication.Role == "master"
+}
+
+// mayHaveLoaded reports whether the server loaded something, or may have: what came out
+// of an append-only file it does not tell.
+func (f *Facts) mayHaveLoaded() bool {
+	return f.Persistence.AOFEnabled || f.countsLoaded() && f.Persistence.LastLoadKeysLoaded > 0
+}
+
+func (f *Facts) countsLoaded() bool {
 	major, _, _ := strings.Cut(f.Version, ".")
 	n, err := strconv.Atoi(major)
-	return err == nil && n >= 7 && f.RunID != "" && f.Persistence.LastLoadKeysLoaded == 0 && !f.Persistence.AOFEnabled &&
-		f.Replication.Role == "master"
+	return err == nil && n >= 7
 }
 
 // continuedBy reports whether the replication history proves that live data is at

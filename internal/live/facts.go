@@ -31,6 +31,7 @@ func (s *Server) Facts(ctx context.Context) (lineage.Facts, error) {
 	f.readPersistence(in)
 	f.Memory = lineage.Memory{Used: in.num("used_memory"), Max: in.num("maxmemory"), MaxPolicy: in.str("maxmemory_policy")}
 	f.ExpiredKeys, f.EvictedKeys = in.num("expired_keys"), in.num("evicted_keys")
+	f.TotalCommands, f.TotalConnections = in.num("total_commands_processed"), in.num("total_connections_received")
 	f.ClusterEnabled = in.flag("cluster_enabled")
 	f.Keyspace = in.keyspace()
 	for _, name := range countedCalls {

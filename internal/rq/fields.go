@@ -138,6 +138,18 @@ func fillNumber(row *job.Row, field, value []byte) bool {
 	return true
 }
 
+// FillWorker reads a worker's hash. RQ 2.11 and older name the job that runs.
+func (Schema) FillWorker(w *job.Worker, field, value []byte) {
+	switch string(field) {
+	case "death":
+		w.Dead = len(value) > 0
+	case "current_job":
+		w.Job = string(value)
+	case "last_heartbeat":
+		w.HeartbeatAt, _ = ParseTime(value)
+	}
+}
+
 // PayloadField returns "data".
 func (Schema) PayloadField() string { return payload }
 

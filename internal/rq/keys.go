@@ -21,6 +21,7 @@ const (
 	groupsKey    = "rq:groups"
 	resultPrefix = "rq:results:"
 	ratePrefix   = "rq:rl:"
+	workerPrefix = "rq:worker:"
 	compactName  = "_compact:"
 
 	dependents   = ":dependents"
@@ -58,7 +59,7 @@ var registries = []struct {
 // expiry stops maintenance or scheduling for good, a worker's key stops a worker of
 // that name from starting.
 var volatile = []string{
-	"rq:execution:", "rq:worker:", "rq:workers:", "rq:clean_registries:", "rq:scheduler-lock:",
+	"rq:execution:", workerPrefix, "rq:workers:", "rq:clean_registries:", "rq:scheduler-lock:",
 	"rq:scheduler:", "rq:cron_scheduler:", "rq:cron_job:", "rq:registry:",
 }
 
@@ -78,6 +79,9 @@ func (Schema) Classify(name []byte, kind keyspace.Kind) job.Key {
 		}
 		if k, ok := after(name, ratePrefix); ok {
 			return job.Key{Role: job.Plain, Queue: k}
+		}
+		if w, ok := after(name, workerPrefix); ok {
+			return job.Key{Role: job.WorkerHash, Queue: w}
 		}
 	case keyspace.Set:
 		return classifySet(name)
@@ -124,7 +128,7 @@ func classifySet(name []byte) job.Key {
 
 func classifyZSet(name []byte) job.Key {
 	for _, r := range registries {
-		if q, ok := after(name, r.prefix); ok {
+		if q, ok := bytes.CutPrefix(name, []byte(r.prefix)); ok { // RQ takes a queue of no name
 			return job.Key{Role: job.Registry, Queue: q, Place: r.place}
 		}
 	}
@@ -143,7 +147,7 @@ func classifyZSet(name []byte) job.Key {
 }
 
 func classifyList(name []byte) (job.Key, bool) {
-	rest, ok := after(name, queuePrefix)
+	rest, ok := bytes.CutPrefix(name, []byte(queuePrefix))
 	if !ok {
 		return job.Key{}, false
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rqvault/internal/index"
+	"rqvault/internal/job"
 	"rqvault/internal/rdb"
 	"rqvault/verify"
 )
@@ -55,6 +56,8 @@ type image struct {
 func (im *image) Rows() verify.Rows { return im.b.Jobs() }
 func (im *image) Atomic() bool      { return im.atomic }
 func (im *image) Close() error      { return im.b.Close() }
+
+func (im *image) Workers() []job.Worker { return im.b.Workers() }
 
 func (im *image) Watermark() time.Time {
 	if im.b.Watermark() == 0 {

@@ -1,0 +1,73 @@
+package verify
+
+import (
+	"slices"
+
+	"rqvault/internal/job"
+)
+
+// judgeParts is for a job whose hash and place are right: has live all else that belongs
+// to it? The sets that link parents and children decide whether a deferred job ever
+// runs, and when.
+func (c *Context) judgeParts(s, l *job.Row) Finding {
+	if l.Status == job.Deferred {
+		if missing(l.Parents, l.ParentSet, s.ParentSet) != nil {
+			return finding(s, Misplaced, Place, "the set of jobs it waits for is incomplete: it would start too early")
+		}
+		if orphan := missing(l.Parents, l.ListedBy, s.ListedBy); orphan != nil {
+			f := finding(s, Misplaced, Place, "a job it waits for no longer knows of it: nothing would ever start it")
+			f.Orphan = orphan
+			return f
+		}
+	}
+	if p := s.Part(job.ResultsPart); p != nil && l.Part(job.ResultsPart) == nil && l.Status.Ended() &&
+		(p.ExpireAt == 0 || p.ExpireAt > c.Now.UnixMilli()) {
+		return finding(s, Misplaced, Place, "its results are gone")
+	}
+	return finding(s, Intact, None, "as in the snapshot")
+}
+
+// missing returns those of the parents that a link named at the snapshot and does not
+// now.
+func missing(parents, now, then []string) []string {
+	var out []string
+	for _, p := range parents {
+		if slices.Contains(then, p) && !slices.Contains(now, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// orphans settles the findings about lost links: a parent that has ended forgets its
+// children, and that is right.
+func (r *Result) orphans(o *Options, live Rows) error {
+	wanted := map[JobKey]bool{}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		for _, p := range f.Orphan {
+			wanted[JobKey{f.DB, p}] = false
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	for row, err := range live {
+		if err != nil {
+			return err
+		}
+		k := JobKey{row.DB, row.ID}
+		if _, ok := wanted[k]; ok {
+			wanted[k] = row.Exists && row.Status != job.Finished
+		}
+	}
+	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool {
+		settled := f.Orphan != nil && !slices.ContainsFunc(f.Orphan, func(p string) bool { return wanted[JobKey{f.DB, p}] })
+		if settled && o.counts(&f) {
+			r.Counts[f.Verdict]--
+			r.Counts[Intact]++
+		}
+		return settled
+	})
+	return nil
+}
