@@ -75,7 +75,7 @@ func Against(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait, popped := o.unsettled(first, atomic)
+	wait, _ := o.unsettled(first, atomic)
 	if wait == 0 {
 		return first, nil
 	}
@@ -83,7 +83,8 @@ func Against(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, popped = o.unsettled(second, atomic); popped == 0 || wait <= settle {
+	_, popped := o.unsettled(second, atomic)
+	if popped == 0 || wait <= settle {
 		return second, nil
 	}
 	if o.Waiting != nil {

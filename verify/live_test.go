@@ -23,6 +23,7 @@ type fakeLive struct {
 	restored map[verify.JobKey]bool
 	errs     map[string]error // by what fails
 	workers  []job.Worker
+	undated  bool // nothing tells how far the data reaches
 	images   int
 	closed   int
 	before   []time.Time
@@ -56,7 +57,12 @@ func (i *fakeImage) Rows() verify.Rows {
 	}
 	return rows(i.rs...)
 }
-func (i *fakeImage) Watermark() time.Time  { return taken.Add(-time.Minute) }
+func (i *fakeImage) Watermark() time.Time {
+	if i.f.undated {
+		return time.Time{}
+	}
+	return taken.Add(-time.Minute)
+}
 func (i *fakeImage) Workers() []job.Worker { return i.f.workers }
 func (i *fakeImage) Atomic() bool          { return i.f.atomic }
 func (i *fakeImage) Close() error          { i.f.closed++; return i.f.errs["close"] }

@@ -227,7 +227,7 @@ func partly(out *restoreOut, err error) error {
 			break
 		}
 	}
-	err = fmt.Errorf("Redis refused %d of %d: %s", failed, len(out.Outcomes), why)
+	err = fmt.Errorf("refused by Redis: %d of %d: %s", failed, len(out.Outcomes), why)
 	if next := afterRefusal(why); next != "" {
 		err = &advice{err, next}
 	}

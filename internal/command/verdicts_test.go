@@ -82,6 +82,9 @@ w.prepare_job_execution(run)
 			v.s.Do("ZADD", "rq:canceled:q", v.serverTime().Unix()+1, "b")
 		}},
 		{"another job under its id", "b", "advanced", "none", nil, func() {
+			v.s.Do("HSET", "rq:job:b", "created_at", "2126-01-01T00:00:00.000000Z")
+		}},
+		{"an earlier job under its id", "b", "regressed", "hold", nil, func() {
 			v.s.Do("HSET", "rq:job:b", "created_at", "2026-01-01T00:00:00.000000Z")
 		}},
 	} {

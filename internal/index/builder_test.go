@@ -473,6 +473,10 @@ func TestWatermark(t *testing.T) {
 		{"the newest of one job", []*keyspace.Record{jobHash(t, 0, "a", "created_at", "2026-11-23T05:00:00.000000Z", "last_heartbeat", "2026-11-23T06:00:00.000000Z")}, at("2026-11-23T06:00:00Z")},
 		{"of all jobs", []*keyspace.Record{jobHash(t, 0, "a", "created_at", "2026-11-23T06:00:00.000000Z"), jobHash(t, 1, "b", "created_at", "2026-11-23T05:00:00.000000Z")}, at("2026-11-23T06:00:00Z")},
 		{"not at or after the start", []*keyspace.Record{jobHash(t, 0, "a", "created_at", "2026-11-23T05:00:00.000000Z", "enqueued_at", "2026-11-23T07:00:00.000000Z", "ended_at", "2026-11-23T08:00:00.000000Z")}, at("2026-11-23T05:00:00Z")},
+		{"not of a job that a worker carried over the restart", []*keyspace.Record{jobHash(t, 0, "a", "created_at", "2026-11-23T06:00:00.000000Z",
+			"started_at", "2026-11-23T06:30:00.000000Z", "ended_at", "2026-11-23T07:30:00.000000Z")}, 0},
+		{"of a job that ran after the restart", []*keyspace.Record{jobHash(t, 0, "a", "created_at", "2026-11-23T06:00:00.000000Z",
+			"started_at", "2026-11-23T07:20:00.000000Z", "ended_at", "2026-11-23T07:30:00.000000Z")}, at("2026-11-23T06:00:00Z")},
 		{"a result", []*keyspace.Record{results(t, 0, "a", uint64(at("2026-11-23T06:30:00Z")/1000), "1")}, at("2026-11-23T06:30:00Z")},
 		{"unreadable", []*keyspace.Record{jobHash(t, 0, "a", "created_at", "junk")}, 0},
 	} {
