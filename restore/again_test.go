@@ -170,3 +170,20 @@ func TestOrderIsKeptOverManyCalls(t *testing.T) {
 		}
 	}
 }
+
+// Between plan and restore a worker takes an id whose hash is gone, and throws it away.
+func TestAnIDThatWasThrownAwayComesBack(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	enqueue(s, "a", "b", "c")
+	d := take(t, s)
+	s.Do("DEL", "rq:job:a", "rq:job:b")
+	plan := d.plan(s, everything)
+	s.Do("LPOP", "rq:queue:q") // a
+	out := d.apply(s, connect(t, s, ""), plan)
+	if out.err != nil {
+		t.Fatal(out.err)
+	}
+	wantIDs(t, "restored", out.with(restore.Restored), "a", "b")
+	wantQueue(t, s, "a", "b", "c")
+}

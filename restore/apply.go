@@ -125,6 +125,8 @@ type pending struct {
 	row  *job.Row
 	step *Step
 	call Call
+	// fields says that the call writes field by field.
+	fields bool
 }
 
 func (a *applier) outcome(s *Step, r Result, reason string) {
@@ -226,7 +228,7 @@ func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
 	if err != nil {
 		return err
 	}
-	a.batch = append(a.batch, pending{row, s, c})
+	a.batch = append(a.batch, pending{row, s, c, a.w.fields})
 	for _, arg := range c.Args {
 		switch v := arg.(type) {
 		case []byte:
@@ -241,33 +243,29 @@ func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
 	return a.flush(ctx)
 }
 
-// flush runs the batch. Where RESTORE is refused, the jobs concerned and all later ones
-// are written field by field.
+// flush runs the batch, and those of its jobs once more that have to be written another
+// way: where RESTORE is refused, they and all later ones are written field by field.
 func (a *applier) flush(ctx context.Context) error {
 	batch := a.batch
 	a.batch, a.batchBytes = nil, 0
-	if len(batch) == 0 {
-		return nil
-	}
-	refused, err := a.run(ctx, batch)
-	if err != nil || len(refused) == 0 {
-		return err
-	}
-	a.w.fields = true
-	for i := range refused {
-		if refused[i].call, err = a.w.job(ctx, refused[i].row, refused[i].step); err != nil {
+	for len(batch) > 0 {
+		again, err := a.run(ctx, batch)
+		if err != nil {
 			return err
 		}
+		for i := range again {
+			p := &again[i]
+			if p.call, err = a.w.job(ctx, p.row, p.step); err != nil {
+				return err
+			}
+			p.fields = a.w.fields
+		}
+		batch = again
 	}
-	again, err := a.run(ctx, refused)
-	for _, p := range again {
-		a.outcome(p.step, Failed, "Redis refuses RESTORE, and the job cannot be written otherwise")
-		a.progress()
-	}
-	return err
+	return nil
 }
 
-func (a *applier) run(ctx context.Context, batch []pending) (refused []pending, err error) {
+func (a *applier) run(ctx context.Context, batch []pending) (again []pending, err error) {
 	calls := make([]Call, len(batch))
 	for i := range batch {
 		calls[i] = batch[i].call
@@ -278,17 +276,17 @@ func (a *applier) run(ctx context.Context, batch []pending) (refused []pending, 
 	}
 	for i, reply := range replies {
 		if a.reply(batch[i], reply) {
-			refused = append(refused, batch[i])
+			again = append(again, batch[i])
 			continue
 		}
 		a.progress()
 	}
-	return refused, nil
+	return again, nil
 }
 
-// reply reads what restore.lua answered for one job. It reports whether RESTORE was
-// refused, so that the job has to be tried another way.
-func (a *applier) reply(p pending, reply any) (refused bool) {
+// reply reads what restore.lua answered for one job. It reports whether the job has to be
+// tried another way.
+func (a *applier) reply(p pending, reply any) (again bool) {
 	word, detail, err := words(reply)
 	if err != nil {
 		a.outcome(p.step, Failed, plain(err.Error()))
@@ -310,15 +308,21 @@ func (a *applier) reply(p pending, reply any) (refused bool) {
 		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
 	case "changed":
 		a.outcome(p.step, Skipped, "it has changed in live since the plan was made: live wins")
-	case "moved":
-		a.outcome(p.step, Skipped, "its id waits no more: a worker has taken it, or it was removed")
 	case "expired":
 		a.outcome(p.step, Skipped, "its own expiry has passed")
+	case "moved":
+		// Nobody can run an id without its hash: a worker took it and threw it away.
+		if p.step.Status == job.Queued {
+			p.step.Guard, p.step.Home = verify.GuardAbsent, nil
+			return true
+		}
+		a.outcome(p.step, Skipped, "its id waits no more")
 	case "refused":
-		if a.w.fields {
+		if p.fields {
 			a.outcome(p.step, Failed, "Redis refused it: "+detail)
 			return false
 		}
+		a.w.fields = true
 		return true
 	default:
 		a.outcome(p.step, Failed, "Redis refused it: "+detail)

@@ -138,11 +138,10 @@ func (a *applier) key(ctx context.Context, k *index.KeyRow, s *Step) error {
 			a.outcome(s, Failed, err.Error())
 			return nil
 		}
-		refused, err := a.run(ctx, []pending{{row: &job.Row{DB: k.DB}, step: s, call: c}})
-		if err != nil || len(refused) == 0 {
+		again, err := a.run(ctx, []pending{{row: &job.Row{DB: k.DB}, step: s, call: c, fields: a.w.fields}})
+		if err != nil || len(again) == 0 {
 			return err
 		}
-		a.w.fields = true
 	}
 }
 
