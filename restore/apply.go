@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"rqvault/internal/job"
@@ -75,8 +76,9 @@ type Options struct {
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) error {
 	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
-	for i := range p.Steps {
-		s := &p.Steps[i]
+	steps := slices.Clone(p.Steps) // what becomes of them is noted in them
+	for i := range steps {
+		s := &steps[i]
 		switch {
 		case s.Key != "":
 		case s.Action == verify.Hold:

@@ -166,8 +166,11 @@ func (s *seen) note(f *verify.Finding) {
 	}
 }
 
-// namesShown is how many queues a complaint lists.
-const namesShown = 20
+// How many queues a complaint lists, and how much of a name.
+const (
+	namesShown = 20
+	nameShown  = 60
+)
 
 // missing complains of what was asked for and is nowhere: more often a slip of the
 // finger than good news.
@@ -176,7 +179,10 @@ func (s *seen) missing(m *snapshot.Manifest) error {
 		if s.queues[q] || m.Counts.Queues[q] != nil {
 			continue
 		}
-		there := slices.Sorted(maps.Keys(m.Counts.Queues))
+		var there []string
+		for _, name := range slices.Sorted(maps.Keys(m.Counts.Queues)) {
+			there = append(there, quote(name[:min(len(name), nameShown)]))
+		}
 		if len(there) > namesShown {
 			there = append(there[:namesShown], "…")
 		}
