@@ -100,7 +100,7 @@ func meaning(status int, code string) error {
 
 // deniedCodes are said under several statuses, 404 included.
 var deniedCodes = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
-	"XAdminNoSuchUser"}
+	"XAdminUserNotFound"}
 
 // silence translates a request that got no answer.
 func silence(err error) error {
