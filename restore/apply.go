@@ -100,7 +100,10 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 	if err := a.release(ctx); err != nil {
 		return err
 	}
-	return a.enqueueReady(ctx)
+	if err := a.enqueueReady(ctx); err != nil {
+		return err
+	}
+	return a.triggerChildren(ctx)
 }
 
 func newWriter(p *Plan, o Options) writer {
@@ -118,6 +121,7 @@ type applier struct {
 	deferred    []*job.Row
 	waiting     map[queueKey][]*Step // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
+	ended       []*job.Row           // finished jobs that waited again
 }
 
 // guardOnce demands nothing but that the ledger does not say it was done.
@@ -339,13 +343,20 @@ func (a *applier) prepared(p pending) {
 		a.waiting[k] = append(a.waiting[k], p.step)
 		return
 	}
-	if p.row.Status == job.Deferred {
+	switch {
+	case p.row.Status == job.Deferred:
 		a.ready = append(a.ready, p.row)
+	case p.step.Action == verify.Forward && p.row.Status == job.Finished:
+		a.ended = append(a.ended, p.row)
 	}
 	a.finished(p.step)
 }
 
 func (a *applier) finished(s *Step) {
+	if s.Action == verify.Forward {
+		a.outcome(s, Repaired, "taken out of where it waited, and ended as in the snapshot")
+		return
+	}
 	if s.Action == verify.Place {
 		a.outcome(s, Repaired, "its place was put right")
 		return

@@ -46,6 +46,7 @@ type Step struct {
 	List     string         `json:"list,omitempty"`      // the queue in whose list it stood, its own or not
 	Order    int64          `json:"order"`               // rank in the snapshot's queue, lowest runs first
 	After    string         `json:"after,omitempty"`     // the id of the queue it must follow; empty for its head
+	Seen     *Seen          `json:"seen,omitempty"`      // the job as it was compared, which a forward demands
 	Home     *Home          `json:"home,omitempty"`      // where its id waits in live: only the hash is missing
 	WaitsFor []string       `json:"waits_for,omitempty"` // parents that have not ended, though live may not have them
 	Raw      *rawNames      `json:"raw,omitempty"`       // of the names above, those that are no UTF-8
@@ -112,6 +113,32 @@ type Home struct {
 	Queue string        `json:"queue"`
 }
 
+// Seen is a job in live: the version it had, its times in Unix microseconds, and where its
+// id stood.
+type Seen struct {
+	Status      job.Status `json:"status"`
+	CreatedAt   int64      `json:"created_at"`
+	EnqueuedAt  int64      `json:"enqueued_at"`
+	StartedAt   int64      `json:"started_at"`
+	EndedAt     int64      `json:"ended_at"`
+	HeartbeatAt int64      `json:"heartbeat_at"`
+	Places      []Home     `json:"places"`
+}
+
+func newSeen(r *job.Row) *Seen {
+	s := &Seen{Status: r.Status, CreatedAt: r.CreatedAt, EnqueuedAt: r.EnqueuedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, HeartbeatAt: r.HeartbeatAt}
+	for _, p := range r.Places {
+		if p.Member == "" { // no run of it stands anywhere
+			s.Places = append(s.Places, Home{p.Kind, p.Queue})
+		}
+	}
+	return s
+}
+
+func (s *Seen) row() *job.Row {
+	return &job.Row{Status: s.Status, CreatedAt: s.CreatedAt, EnqueuedAt: s.EnqueuedAt, StartedAt: s.StartedAt, EndedAt: s.EndedAt, HeartbeatAt: s.HeartbeatAt}
+}
+
 // ErrPlan says that a file is no plan this version can follow.
 var ErrPlan = errors.New("not a usable plan")
 
@@ -175,13 +202,15 @@ func ParsePlan(b []byte) (*Plan, error) {
 // back could overwrite a live job, so an action goes with its own guards only.
 func (s *Step) possible() bool {
 	guards := map[verify.Action][]verify.Guard{
-		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Place: {verify.GuardSame}, verify.Hold: {""},
+		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Hold: {""},
 	}
 	allowed, known := guards[s.Action]
 	switch {
 	case (s.JobID == "") == (s.Key == "") || s.DB < 0 || !known || !slices.Contains(allowed, s.Guard) || !slices.Contains(verify.Verdicts, s.Verdict):
 		return false
 	case (s.Guard == verify.GuardWaits) != (s.Home != nil && s.Action == verify.Restore):
+		return false
+	case (s.Guard == verify.GuardSeen) != (s.Seen != nil), s.Action == verify.Forward && !s.Status.Ended():
 		return false
 	case s.Key != "":
 		return s.Guard == verify.GuardAbsent && s.Status == ""

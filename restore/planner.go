@@ -96,6 +96,9 @@ func (p *Planner) Add(f *verify.Finding) {
 		if f.Home != nil {
 			s.Home = &Home{f.Home.Kind, f.Home.Queue}
 		}
+		if f.Action == verify.Forward {
+			s.Seen = newSeen(f.Seen)
+		}
 		p.steps = append(p.steps, s)
 	}
 }

@@ -148,9 +148,13 @@ func (a *applier) readyCall(row *job.Row) Call {
 		c.Args = append(c.Args, f, fields[f])
 	}
 	c.Args = append(c.Args, len(row.Parents))
+	var awaited []string
+	if s := a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]; s != nil {
+		awaited = s.WaitsFor
+	}
 	for _, parent := range row.Parents {
 		optional := 1
-		if slices.Contains(a.steps[verify.JobKey{DB: row.DB, ID: row.ID}].WaitsFor, parent) {
+		if slices.Contains(awaited, parent) {
 			optional = 0 // held back or not selected: missing, but it has not ended
 		}
 		key := a.o.Schema.PartKey(parent, job.HashPart)

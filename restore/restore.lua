@@ -3,11 +3,13 @@
 -- KEYS: ledger, the job's hash (or the key to restore), every other key the steps touch
 -- ARGV: ledger field, ledger's life in seconds, state to sign with ("word:ms"), the
 --       instant of the snapshot in ms (older entries of the ledger are about earlier data),
---       guard ('absent', 'same', 'waiting': absent, and a list or registry has the id, or
+--       guard ('absent', 'same', 'seen': the same, to be replaced, 'waiting': absent, and a list or registry has the id, or
 --       'once': nothing is demanded),
 --       the field that makes a hash a job ('' for a plain key),
 --       n, n times (field, value): the version, which a 'same' guard demands,
 --       for 'waiting': 'list' or 'zset', the key, the id,
+--       for 'seen', which demands the version too: n, n times ('list', 'zset' or 'stay', the
+--       key) from which the id goes, the id,
 --       how the value comes, and its expiry in ms (0: none):
 --         'restore': the payload; 'fields': n, n times (field, value);
 --         'keep': it is there already; 'steps': the steps make it
@@ -42,7 +44,7 @@ local entry, life, state, since, guard, payload = take(), take(), take(), take()
 -- What an earlier run did must not be done again, but what it did may have been undone:
 -- those guards look for themselves.
 local word, signed = string.match(redis.call('HGET', ledger, entry) or '', '^(%a+):(%d+)')
-if word and tonumber(signed) >= tonumber(since) and (guard == 'absent' or guard == 'once' or word == 'held') then
+if word and tonumber(signed) >= tonumber(since) and (guard == 'absent' or guard == 'once' or word == 'held' and guard ~= 'seen') then
   return {'ledger', word}
 end
 
@@ -52,11 +54,11 @@ local matches = true
 for i = 1, tonumber(take()) do
   local want
   names[i], want = take(), take()
-  if guard == 'same' and matches and (redis.call('HGET', key, names[i]) or '') ~= want then
+  if (guard == 'same' or guard == 'seen') and matches and (redis.call('HGET', key, names[i]) or '') ~= want then
     matches = false
   end
 end
-if guard == 'same' then
+if guard == 'same' or guard == 'seen' then
   if not matches then
     return {'changed', ''}
   end
@@ -86,9 +88,31 @@ if guard == 'waiting' then
   end
 end
 
+-- An ended job that waits again: out of wherever it stands, before all else.
+local forward = guard == 'seen'
+if forward then
+  local places = {}
+  for i = 1, tonumber(take()) do
+    places[i] = {take(), take()}
+  end
+  local id = take()
+  for _, place in ipairs(places) do
+    if place[1] == 'list' then
+      redis.pcall('LREM', place[2], 0, id)
+    elseif place[1] == 'zset' then
+      redis.pcall('ZREM', place[2], id)
+    end
+  end
+end
+
 local how, expiry = take(), take()
 if how == 'restore' then
-  local reply = redis.pcall('RESTORE', key, expiry, take(), 'ABSTTL')
+  local reply
+  if forward then
+    reply = redis.pcall('RESTORE', key, expiry, take(), 'ABSTTL', 'REPLACE')
+  else
+    reply = redis.pcall('RESTORE', key, expiry, take(), 'ABSTTL')
+  end
   if type(reply) == 'table' and reply.err then
     if string.find(reply.err, 'BUSYKEY', 1, true) then
       return {'present', ''}
@@ -96,6 +120,9 @@ if how == 'restore' then
     return {'refused', reply.err}
   end
 elseif how == 'fields' then
+  if forward then
+    redis.call('DEL', key)
+  end
   local left = tonumber(take())
   while left > 0 do
     local batch = {}
@@ -115,7 +142,7 @@ end
 if how == 'steps' and expiry ~= '0' and tonumber(expiry) <= tonumber(string.match(state, ':(%d+)')) then
   return {'expired', ''}
 end
-if how ~= 'steps' and redis.call('EXISTS', key) == 0 then
+if how ~= 'steps' and not forward and redis.call('EXISTS', key) == 0 then
   return {'expired', ''}
 end
 

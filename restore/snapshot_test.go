@@ -135,7 +135,7 @@ func (d *taken) plan(s *redistest.Server, sel restore.Selection) *restore.Plan {
 	d.t.Helper()
 	now, signed := take(d.t, s), d.signed(s)
 	p := restore.NewPlanner(sel)
-	c := verify.Context{Schema: schema, Lineage: lineage.Judgement{Mode: lineage.Older}, Policy: verify.AtLeastOnce,
+	c := verify.Context{Schema: schema, Lineage: lineage.Judgement{Mode: lineage.Older, StartedAt: time.Now()}, Policy: verify.AtLeastOnce,
 		Now: now.at, Survivor: p.Survivors().Note,
 		Restored: func(k verify.JobKey) bool { return signed[k] != "" && restore.Settled(signed[k]) },
 		Halfway:  func(k verify.JobKey) bool { return signed[k] != "" && !restore.Settled(signed[k]) }}

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,10 +95,19 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 		return Call{}, err
 	}
 	w.home(c, row.ID, s)
+	w.leave(c, row.ID, s)
 	parts := []job.PartName{job.ResultsPart, job.DependenciesPart}
-	if s.Action == verify.Place {
+	switch s.Action {
+	case verify.Place:
 		c.add("keep", 0)
-	} else {
+	case verify.Forward:
+		if err := w.value(c, rec, hash.ExpireAt); err != nil {
+			return Call{}, err
+		}
+		if p := row.Part(job.ResultsPart); p != nil && (p.ExpireAt == 0 || p.ExpireAt > w.now) {
+			c.step(nil, "DEL", w.schema.PartKey(row.ID, job.ResultsPart)) // the end of the snapshot's is not in it
+		}
+	default:
 		if err := w.value(c, rec, hash.ExpireAt); err != nil {
 			return Call{}, err
 		}
@@ -131,6 +141,14 @@ func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind key
 // version adds the fields by which a job's version is known, and their texts where the
 // guard wants them.
 func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
+	if s.Guard == verify.GuardSeen {
+		texts := w.schema.VersionTexts(s.Seen.row())
+		c.add(len(texts))
+		for _, n := range slices.Sorted(maps.Keys(texts)) {
+			c.add(n, texts[n])
+		}
+		return nil
+	}
 	names := w.schema.VersionFields()
 	have := map[string]string{}
 	if s.Guard == verify.GuardSame {
@@ -160,6 +178,26 @@ func (w *writer) home(c *call, id string, s *Step) {
 	}
 	c.keys = append(c.keys, key)
 	c.add(kind, key, id)
+}
+
+// leave adds where the id of a job to be forwarded stands and must not.
+func (w *writer) leave(c *call, id string, s *Step) {
+	if s.Guard != verify.GuardSeen {
+		return
+	}
+	c.add(len(s.Seen.Places))
+	for _, p := range s.Seen.Places {
+		kind, key := "zset", w.schema.PlaceKey(p.Kind, p.Queue)
+		switch {
+		case p.Kind.Ordered():
+			kind = "list"
+		case p.Kind == job.InGroup:
+			kind = "stay"
+		}
+		c.keys = append(c.keys, key)
+		c.add(kind, key)
+	}
+	c.add(id)
 }
 
 // value adds the hash, or any other value to be restored under the call's second key.
@@ -265,6 +303,9 @@ func (w *writer) places(c *call, row *job.Row, s *Step) {
 			c.step([]string{list, popped}, "!unlisted", row.ID, list, popped)
 		}
 		c.step([]string{w.schema.QueuesKey()}, "SADD", w.schema.QueuesKey(), list)
+	}
+	if s.Action == verify.Forward && row.ExpireAt != 0 && row.ExpireAt <= w.now {
+		return // nothing comes back of it, and it does not run
 	}
 	for i := range row.Places {
 		p := &row.Places[i]

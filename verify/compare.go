@@ -162,10 +162,23 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 		return c.judgePlace(s, l)
 	case !c.lossy(s.DB):
 		return finding(s, Advanced, None, "live has moved on since: %s there, %s in the snapshot", l.Status, s.Status)
+	case lv < sv && c.again(s, l):
+		f := finding(s, Regressed, Forward, "%s in the snapshot, but %s in the older data Redis came back with: it would run again", s.Status, l.Status)
+		f.Guard, f.Seen = GuardSeen, l
+		return f
 	case lv < sv:
 		return finding(s, Regressed, Hold, "live has an older version: %s there, %s in the snapshot; it must not run again by itself", l.Status, s.Status)
 	}
 	return finding(s, Uncertain, Hold, "same age, but %s in live and %s in the snapshot", l.Status, s.Status)
+}
+
+// again reports whether an ended job waits to run again, in data that came back with the
+// server and that nobody has touched since.
+func (c *Context) again(s, l *job.Row) bool {
+	started := c.Lineage.StartedAt
+	return c.Lineage.Mode == lineage.Older && s.Status.Ended() && s.Problem == "" && l.Problem == "" && !started.IsZero() &&
+		l.Version() < started.UnixMicro() && !running(l) &&
+		slices.Contains([]job.Status{job.Created, job.Queued, job.Scheduled, job.Deferred}, l.Status)
 }
 
 // judgePlace is for a job whose hash is the same on both sides: is its id where a job

@@ -32,11 +32,14 @@ var Verdicts = []Verdict{Lost, Misplaced, Regressed, Uncertain, InFlight, Expire
 // Action is what a restore would do about a finding.
 type Action string
 
-// The actions. Restore puts the whole job back, Place only its id; Hold needs a person.
+// The actions. Restore puts the whole job back, Place only its id. Forward takes an ended
+// job that waits again out of there and brings it to its end once more. Hold needs a
+// person.
 const (
 	None    Action = "none"
 	Restore Action = "restore"
 	Place   Action = "place"
+	Forward Action = "forward"
 	Hold    Action = "hold"
 )
 
@@ -53,11 +56,13 @@ const (
 type Guard string
 
 // The guards. Absent: no hash of that name. Same: a job with the snapshot's created_at,
-// status and enqueued_at. Waiting: no hash, but the id where it waits.
+// status and enqueued_at. Waiting: no hash, but the id where it waits. Seen: the job
+// exactly as it was compared.
 const (
 	GuardAbsent Guard = "absent"
 	GuardSame   Guard = "same"
 	GuardWaits  Guard = "waiting"
+	GuardSeen   Guard = "seen"
 )
 
 // Finding is the verdict on one job.
@@ -74,6 +79,7 @@ type Finding struct {
 	Moving  bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
 	Popped  bool       `json:"-"` // a worker may have just taken it from its list
 	Orphan  []string   `json:"-"` // parents that no longer list it
+	Seen    *job.Row   `json:"-"` // the job as live has it
 	Home    *job.Place `json:"-"` // where its id waits in live: only the hash is missing
 }
 

@@ -102,7 +102,7 @@ func (e *env) printDiff(c *cli.Context, m *snapshot.Manifest, r *verify.Result, 
 var meanings = map[verify.Verdict]string{
 	verify.Lost:      "gone, and nothing says that it ended: restore puts it back",
 	verify.Misplaced: "there, but its id is not where it must be: restore repairs that",
-	verify.Regressed: "live shows an older state than the snapshot: held for you",
+	verify.Regressed: "live shows an older state than the snapshot: it must not run again",
 	verify.Uncertain: "cannot be decided from what is at hand: the policy decides",
 	verify.InFlight:  "a worker may still be at it: wait, then compare again",
 	verify.Expired:   "its own time to live has passed",
@@ -135,7 +135,7 @@ func (e *env) printLineage(j lineage.Judgement) {
 // maxLines bounds what a person is shown of each queue and verdict; --json has all.
 const maxLines = 10
 
-var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Hold: "!"}
+var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Forward: "-", verify.Hold: "!"}
 
 // printSteps shows what would be done, grouped by queue and verdict, as a plan is read.
 func (e *env) printSteps(steps []restore.Step) {
@@ -155,7 +155,11 @@ func (e *env) printSteps(steps []restore.Step) {
 		}
 		i = same
 	}
-	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), %d held for you (!)\n\n", counts[verify.Restore], counts[verify.Place], counts[verify.Hold])
+	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), ", counts[verify.Restore], counts[verify.Place])
+	if n := counts[verify.Forward]; n > 0 {
+		fmt.Fprintf(e.out, "%d to take out of queues (-), ", n)
+	}
+	fmt.Fprintf(e.out, "%d held for you (!)\n\n", counts[verify.Hold])
 }
 
 func (e *env) printGroup(group []restore.Step) {

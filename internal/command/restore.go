@@ -140,7 +140,7 @@ func (e *env) dryRun(c *cli.Context, p *restore.Plan) error {
 		switch s.Action {
 		case verify.Hold:
 			r = restore.Held
-		case verify.Place:
+		case verify.Place, verify.Forward:
 			r = restore.Repaired
 		}
 		out.add(restore.Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: s.Reason})

@@ -84,6 +84,9 @@ type Schema interface {
 	GroupsKey() string
 	// VersionFields are the fields of a job's hash that change with every turn of its life.
 	VersionFields() []string
+	// VersionTexts returns all that changes with a turn of the job's life, field by field,
+	// as the library writes it.
+	VersionTexts(r *Row) map[string]string
 	// Queue returns the fields that make a deferred job a queued one at that instant.
 	Queue(now time.Time) map[string]string
 	// Homes lists the kinds of place where a job of that status must be found; nil

@@ -211,6 +211,20 @@ func (Schema) Homes(s job.Status) []job.PlaceKind {
 // VersionFields are the texts that tell one version of a job from another.
 func (Schema) VersionFields() []string { return []string{"created_at", "status", "enqueued_at"} }
 
+// VersionTexts writes the instants of a job as RQ does; one that is not there yet is an
+// empty text, or no field.
+func (Schema) VersionTexts(r *job.Row) map[string]string {
+	texts := map[string]string{"status": string(r.Status)}
+	for name, us := range map[string]int64{"created_at": r.CreatedAt, "enqueued_at": r.EnqueuedAt, "started_at": r.StartedAt,
+		"ended_at": r.EndedAt, "last_heartbeat": r.HeartbeatAt} {
+		texts[name] = ""
+		if us != 0 {
+			texts[name] = FormatTime(time.UnixMicro(us))
+		}
+	}
+	return texts
+}
+
 // Queue returns what RQ writes into a deferred job's hash when its last parent ended.
 func (Schema) Queue(now time.Time) map[string]string {
 	return map[string]string{"status": string(job.Queued), "enqueued_at": FormatTime(now)}
