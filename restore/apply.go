@@ -353,6 +353,14 @@ func (a *applier) prepared(p pending) {
 }
 
 func (a *applier) finished(s *Step) {
+	switch s.Action {
+	case verify.Requeue:
+		a.outcome(s, Restored, "put back whole, to run again")
+		return
+	case verify.Fail:
+		a.outcome(s, Restored, "put back whole, as failed")
+		return
+	}
 	if s.Action == verify.Forward {
 		a.outcome(s, Repaired, "taken out of where it waited, and ended as in the snapshot")
 		return

@@ -23,7 +23,7 @@ func logical(key string, rec *keyspace.Record) ([][]any, error) {
 	case keyspace.Set:
 		out = batches(out, []any{"SADD", key}, len(v.Set), func(i int) []any { return []any{v.Set[i]} })
 	case keyspace.ZSet:
-		out = batches(out, []any{"ZADD", key}, len(v.ZSet), func(i int) []any { return []any{score(v.ZSet[i].Score), v.ZSet[i].Member} })
+		out = batches(out, []any{"ZADD", key}, len(v.ZSet), func(i int) []any { return []any{scoreText(v.ZSet[i].Score), v.ZSet[i].Member} })
 	case keyspace.Hash:
 		out = batches(out, []any{"HSET", key}, len(v.Hash), func(i int) []any { return []any{v.Hash[i].Field, v.Hash[i].Value} })
 		for _, f := range v.Hash {

@@ -202,7 +202,7 @@ func ParsePlan(b []byte) (*Plan, error) {
 // back could overwrite a live job, so an action goes with its own guards only.
 func (s *Step) possible() bool {
 	guards := map[verify.Action][]verify.Guard{
-		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Hold: {""},
+		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Requeue: {verify.GuardAbsent}, verify.Fail: {verify.GuardAbsent}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Hold: {""},
 	}
 	allowed, known := guards[s.Action]
 	switch {
@@ -211,6 +211,8 @@ func (s *Step) possible() bool {
 	case (s.Guard == verify.GuardWaits) != (s.Home != nil && s.Action == verify.Restore):
 		return false
 	case (s.Guard == verify.GuardSeen) != (s.Seen != nil), s.Action == verify.Forward && !s.Status.Ended():
+		return false
+	case (s.Action == verify.Requeue || s.Action == verify.Fail) && s.Status != job.Started:
 		return false
 	case s.Key != "":
 		return s.Guard == verify.GuardAbsent && s.Status == ""

@@ -117,12 +117,57 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	if err := w.parts(ctx, c, row, parts); err != nil {
 		return Call{}, err
 	}
+	w.revive(c, row, s, key)
 	w.places(c, row, s)
 	return Call{Keys: c.keys, Args: c.args}, nil
 }
 
+// abandoned is what RQ's users read as the error of a job whose run died.
+const abandoned = "Work-horse or its Redis was lost while the job was running; put back as failed by rqvault"
+
+// revive turns a job whose run died into a queued or a failed one.
+func (w *writer) revive(c *call, row *job.Row, s *Step, key string) {
+	now := time.UnixMilli(w.now)
+	var fields map[string]string
+	var expireAt int64
+	switch s.Action {
+	case verify.Requeue:
+		fields, expireAt = w.schema.Requeue(row, now)
+	case verify.Fail:
+		var score float64
+		var result map[string]string
+		fields, score, expireAt, result = w.schema.Fail(row, now, abandoned)
+		registry := w.schema.PlaceKey(job.InFailed, row.Queue)
+		c.step([]string{registry}, "ZADD", registry, "NX", scoreText(score), row.ID)
+		stream := w.schema.PartKey(row.ID, job.ResultsPart)
+		c.step([]string{stream}, append([]any{"XADD", stream, "*"}, pairs(result)...)...)
+		if expireAt != 0 {
+			c.step(nil, "PEXPIREAT", stream, expireAt)
+		}
+	default:
+		return
+	}
+	c.step(nil, append([]any{"HSET", key}, pairs(fields)...)...)
+	if expireAt != 0 {
+		c.step(nil, "PEXPIREAT", key, expireAt)
+	} else {
+		c.step(nil, "PERSIST", key)
+	}
+}
+
+// pairs lists a map's names and texts, in order.
+func pairs(m map[string]string) []any {
+	var out []any
+	for _, n := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, n, m[n])
+	}
+	return out
+}
+
 // held reports whether the job's id has to go into a queue once all hashes are there.
-func (s *Step) held() bool { return s.Status == job.Queued && s.Home == nil }
+func (s *Step) held() bool {
+	return s.Status == job.Queued && s.Home == nil && s.Action != verify.Fail || s.Action == verify.Requeue
+}
 
 // twofold reports whether a second script has to see to the job once all hashes are
 // there: release.lua, or for a deferred job ready.lua. Until then the ledger says held.
@@ -312,7 +357,7 @@ func (w *writer) places(c *call, row *job.Row, s *Step) {
 		key := w.schema.PlaceKey(p.Kind, p.Queue)
 		switch p.Kind {
 		case job.InFinished, job.InFailed, job.InDeferred, job.InScheduled, job.InCanceled, job.InReady:
-			c.step([]string{key}, "ZADD", key, "NX", score(p.Score), row.ID)
+			c.step([]string{key}, "ZADD", key, "NX", scoreText(p.Score), row.ID)
 		case job.InGroup:
 			c.step([]string{w.schema.GroupsKey()}, "SADD", w.schema.GroupsKey(), p.Queue)
 			c.step([]string{key}, "SADD", key, row.ID)
@@ -330,8 +375,8 @@ func (w *writer) places(c *call, row *job.Row, s *Step) {
 	}
 }
 
-// score writes a float as Redis reads it.
-func score(f float64) string {
+// scoreText writes a float as Redis reads it.
+func scoreText(f float64) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 

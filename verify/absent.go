@@ -126,12 +126,12 @@ func (c *Context) judgeByMode(s *job.Row) Finding {
 		return finding(s, Completed, None, "gone without a trace of a loss, as ended jobs go")
 	case c.loaded(s):
 		return finding(s, Completed, None, "it is older than the data Redis came back with, so that had it: it has ended or was deleted since")
-	case s.Status == job.Started:
-		return finding(s, Uncertain, Hold, "it was running at the snapshot: it may have ended, may still run, or died")
 	case s.Status == job.RateLimited:
 		return finding(s, Uncertain, Hold, "it waited for a rate limit, which this version does not rebuild")
 	case c.unsure(s.DB):
 		return finding(s, Uncertain, Hold, "gone, and nothing tells whether it ended or was lost; if you know that Redis lost its data, add --assume older")
+	case s.Status == job.Started:
+		return c.judgeStarted(s)
 	case s.Status == job.Queued && s.Place(job.InQueue) == nil && s.Place(job.InIntermediate) == nil && s.Place(job.InCompact) == nil:
 		return c.decide(s, Uncertain, "a worker had just taken it at the snapshot: it may have run")
 	case s.Status.Ended():

@@ -16,6 +16,9 @@ type Context struct {
 	Schema  job.Schema
 	Lineage lineage.Judgement
 	Policy  Policy
+	Started OnStarted // "" leaves it to the policy
+	Workers []job.Worker
+	Taken   time.Time // the instant of the snapshot
 	Now     time.Time
 	// Restored reports whether a restore since the snapshot put the job back. It may be nil.
 	Restored func(k JobKey) bool
@@ -136,7 +139,7 @@ func finding(r *job.Row, v Verdict, a Action, format string, args ...any) Findin
 		queue = r.Places[0].Queue // the hash does not say, or is not there
 	}
 	f := Finding{DB: r.DB, JobID: r.ID, RawID: Raw(r.ID), Queue: queue, Status: r.Status, Verdict: v, Action: a, Reason: fmt.Sprintf(format, args...)}
-	if a == Restore {
+	if a.Puts() {
 		f.Guard = GuardAbsent
 	}
 	if a == Place {

@@ -225,7 +225,8 @@ func absentCases() []verdictCase {
 		{name: "in a leftover, live lost data", modes: lossy, snap: row("j", job.Queued, places(at(job.InCompact))), verdict: verify.Lost, action: verify.Restore},
 		{name: "just taken at the snapshot", modes: lossy, snap: row("j", job.Queued, places()), verdict: verify.Uncertain, action: verify.Restore},
 		{name: "just taken at the snapshot, at most once", modes: lossy, policy: verify.AtMostOnce, snap: row("j", job.Queued, places()), verdict: verify.Uncertain, action: verify.Hold},
-		{name: "running at the snapshot", modes: "older flushed unknown", snap: row("j", job.Started), verdict: verify.Uncertain, action: verify.Hold},
+		{name: "running at the snapshot", modes: "unknown", snap: row("j", job.Started), verdict: verify.Uncertain, action: verify.Hold},
+		{name: "running at the snapshot, long ago", modes: lossy, snap: row("j", job.Started), verdict: verify.Uncertain, action: verify.Requeue},
 		{name: "waiting for a rate limit", modes: "older flushed unknown", snap: row("j", job.RateLimited), verdict: verify.Uncertain, action: verify.Hold},
 		{name: "gone from a server that evicts", modes: "evicting", snap: row("j", job.Queued), verdict: verify.Completed, action: verify.None},
 		{name: "running, gone from a server that evicts", modes: "evicting", snap: row("j", job.Started), verdict: verify.Completed, action: verify.None},
@@ -316,7 +317,7 @@ func TestVerdicts(t *testing.T) {
 // checkFinding holds for every finding there is.
 func checkFinding(t testing.TB, name string, f verify.Finding) {
 	t.Helper()
-	guard := map[verify.Action]verify.Guard{verify.None: "", verify.Hold: "", verify.Restore: verify.GuardAbsent, verify.Place: verify.GuardSame}[f.Action]
+	guard := map[verify.Action]verify.Guard{verify.None: "", verify.Hold: "", verify.Restore: verify.GuardAbsent, verify.Requeue: verify.GuardAbsent, verify.Fail: verify.GuardAbsent, verify.Forward: verify.GuardSeen, verify.Place: verify.GuardSame}[f.Action]
 	if f.Home != nil && f.Action == verify.Restore {
 		guard = verify.GuardWaits
 	}

@@ -33,13 +33,15 @@ var Verdicts = []Verdict{Lost, Misplaced, Regressed, Uncertain, InFlight, Expire
 type Action string
 
 // The actions. Restore puts the whole job back, Place only its id. Forward takes an ended
-// job that waits again out of there and brings it to its end once more. Hold needs a
-// person.
+// job that waits again out of there and brings it to its end once more. Requeue and Fail
+// put a job back whose run died, to run again or as failed. Hold needs a person.
 const (
 	None    Action = "none"
 	Restore Action = "restore"
 	Place   Action = "place"
 	Forward Action = "forward"
+	Requeue Action = "requeue"
+	Fail    Action = "fail"
 	Hold    Action = "hold"
 )
 
@@ -51,6 +53,9 @@ const (
 	AtLeastOnce Policy = "at-least-once"
 	AtMostOnce  Policy = "at-most-once"
 )
+
+// Puts reports whether the action puts a job back that live does not have.
+func (a Action) Puts() bool { return a == Restore || a == Requeue || a == Fail }
 
 // Guard is the state in which a job must be found for an action on it to be right.
 type Guard string

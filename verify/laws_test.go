@@ -231,12 +231,14 @@ func TestLawsOfEveryFinding(t *testing.T) {
 
 func checkLaws(t testing.TB, mode string, p verify.Policy, f verify.Finding, s *job.Row) {
 	t.Helper()
-	acts := f.Action == verify.Restore || f.Action == verify.Place
+	acts := f.Action.Puts() || f.Action == verify.Place
 	switch {
 	case p == verify.AtMostOnce && f.Verdict == verify.Uncertain && acts:
 		t.Errorf("%s: at most once, yet an uncertain job would be put back: %+v", mode, f)
 	case acts && f.Verdict != verify.Lost && f.Verdict != verify.Misplaced && f.Verdict != verify.Uncertain:
 		t.Errorf("%s: action %s on a job that is %s", mode, f.Action, f.Verdict)
+	case (f.Action == verify.Requeue || f.Action == verify.Fail) && (s.Status != job.Started || s.Problem != ""):
+		t.Errorf("%s: %s on a job that is %s", mode, f.Action, s.Status)
 	case f.Action == verify.Restore && !s.Exists:
 		t.Errorf("%s: a job the snapshot does not have would be restored: %+v", mode, f)
 	case f.Action == verify.Restore && (s.Problem != "" || s.Status == job.Started):

@@ -49,6 +49,7 @@ type Options struct {
 	Past     lineage.Past
 	Schema   job.Schema
 	Policy   Policy
+	Started  OnStarted    // "" leaves it to the policy
 	Assume   lineage.Mode // what a person knows better than the evidence tells; "" to judge
 	Now      func() time.Time
 	Survivor func(db int32, queue string, position int64)
@@ -185,6 +186,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		judgement = judgement.Assume(o.Assume)
 	}
 	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: manned(image.Workers()),
+		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started,
 		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
 	if judgement.Flushed || judgement.Blind || judgement.Unsure {

@@ -24,6 +24,7 @@ import (
 func compareFlags() []cli.Flag {
 	return flags(viaFlags(source.Scan, "how to read the live jobs: scan (no fork), sync or bgsave (one instant)"), []cli.Flag{
 		&cli.StringFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once", Value: string(verify.AtLeastOnce), EnvVars: []string{"RQVAULT_POLICY"}},
+		&cli.StringFlag{Name: "started", Usage: "what becomes of jobs that were running, once their runs are dead: requeue, fail or hold; by default what --policy says", EnvVars: []string{"RQVAULT_STARTED"}},
 		&cli.StringFlag{Name: "assume", Usage: "what you know of the live data: older (it lost what the snapshot has) or complete; instead of judging by the evidence"},
 		&cli.DurationFlag{Name: "patience", Usage: "how long a job may be in no list while workers are alive, before that counts", Value: 2 * time.Minute, EnvVars: []string{"RQVAULT_PATIENCE"}},
 		&cli.StringSliceFlag{Name: "queue", Usage: "only jobs of this queue; may be repeated"},
@@ -112,11 +113,15 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	if err != nil {
 		return nil, nil, err
 	}
+	started := verify.OnStarted(c.String("started"))
+	if !slices.Contains([]verify.OnStarted{"", verify.StartedRequeue, verify.StartedFail, verify.StartedHold}, started) {
+		return nil, nil, usage("--started %s: use requeue, fail or hold", started)
+	}
 	m := cmp.manifest
 	planner := restore.NewPlanner(sel)
 	seen := newSeen(sel)
 	result, err := verify.Against(c.Context, verify.Options{
-		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {
 			e.stopProgress()
 			e.warn([]string{fmt.Sprintf("%s in no list: a worker may just have taken them, so they are looked at again in %s (--patience)",

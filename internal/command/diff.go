@@ -135,7 +135,7 @@ func (e *env) printLineage(j lineage.Judgement) {
 // maxLines bounds what a person is shown of each queue and verdict; --json has all.
 const maxLines = 10
 
-var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Forward: "-", verify.Hold: "!"}
+var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Requeue: "+", verify.Fail: "+", verify.Forward: "-", verify.Hold: "!"}
 
 // printSteps shows what would be done, grouped by queue and verdict, as a plan is read.
 func (e *env) printSteps(steps []restore.Step) {
@@ -155,7 +155,7 @@ func (e *env) printSteps(steps []restore.Step) {
 		}
 		i = same
 	}
-	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), ", counts[verify.Restore], counts[verify.Place])
+	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), ", counts[verify.Restore]+counts[verify.Requeue]+counts[verify.Fail], counts[verify.Place])
 	if n := counts[verify.Forward]; n > 0 {
 		fmt.Fprintf(e.out, "%d to take out of queues (-), ", n)
 	}

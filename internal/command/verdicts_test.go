@@ -43,7 +43,7 @@ w.prepare_job_execution(run)
 		{"scheduled, but in no registry", "later", "misplaced", "place", nil, func() { v.s.Do("ZREM", "rq:scheduled:q", "later") }},
 		{"deferred, but in no registry", "child", "misplaced", "place", nil, func() { v.s.Do("ZREM", "rq:deferred:q", "child") }},
 		{"canceled, but in no registry", "canceled", "misplaced", "place", nil, func() { v.s.Do("ZREM", "rq:canceled:q", "canceled") }},
-		{"running, and gone", "run", "uncertain", "hold", nil, func() { v.s.Do("DEL", "rq:job:run", "rq:wip:run") }},
+		{"running, and gone", "run", "in_flight", "hold", nil, func() { v.s.Do("DEL", "rq:job:run", "rq:wip:run") }},
 		{"running, and its worker has signed since", "run", "in_flight", "hold", nil, func() {
 			v.s.Do("DEL", "rq:job:run", "rq:wip:run")
 			v.s.Do("HSET", "rq:job:run", "last_heartbeat", "2026-01-01T00:00:00.000000Z")

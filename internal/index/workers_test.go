@@ -20,7 +20,7 @@ func TestWorkersAndLinks(t *testing.T) {
 		jobHash(t, 0, "p1"),
 	}
 	got := build(t, index.Options{}, recs...)
-	want := []job.Worker{{Name: "busy", HeartbeatAt: got.row(t, "p1").CreatedAt, Job: "a"}, {DB: 2, Name: "gone", Dead: true}}
+	want := []job.Worker{{Name: "busy", HeartbeatAt: got.row(t, "p1").CreatedAt, Job: "a", Whole: true}, {DB: 2, Name: "gone", Dead: true}}
 	if w := got.b.Workers(); !reflect.DeepEqual(w, want) {
 		t.Errorf("workers: got %+v, want %+v", w, want)
 	}

@@ -41,6 +41,7 @@ type Worker struct {
 	HeartbeatAt int64  // Unix microseconds, 0 if it does not say
 	Job         string // the job it runs, "" for none
 	Dead        bool   // it has signed off
+	Whole       bool   // it registered itself here; one that outlived a loss has not
 }
 
 // Schema explains one queue library's use of Redis. RQ's is rqvault/internal/rq; a
@@ -87,6 +88,12 @@ type Schema interface {
 	// VersionTexts returns all that changes with a turn of the job's life, field by field,
 	// as the library writes it.
 	VersionTexts(r *Row) map[string]string
+	// Requeue returns the fields that make a job whose run died a queued one, and when the
+	// hash then expires, Unix ms, 0 for never.
+	Requeue(r *Row, now time.Time) (fields map[string]string, expireAt int64)
+	// Fail returns the fields that make it a failed one, its score in the registry, when the
+	// hash then expires, and the fields of its result.
+	Fail(r *Row, now time.Time, why string) (fields map[string]string, score float64, expireAt int64, result map[string]string)
 	// Queue returns the fields that make a deferred job a queued one at that instant.
 	Queue(now time.Time) map[string]string
 	// Homes lists the kinds of place where a job of that status must be found; nil

@@ -3,6 +3,7 @@ package rq
 import (
 	"bytes"
 	"compress/zlib"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"strconv"
@@ -143,6 +144,8 @@ func (Schema) FillWorker(w *job.Worker, field, value []byte) {
 	switch string(field) {
 	case "death":
 		w.Dead = len(value) > 0
+	case "birth":
+		w.Whole = len(value) > 0
 	case "current_job":
 		w.Job = string(value)
 	case "last_heartbeat":
@@ -223,6 +226,43 @@ func (Schema) VersionTexts(r *job.Row) map[string]string {
 		}
 	}
 	return texts
+}
+
+// Requeue does what Job.requeue and a retry do: the traces of the run go, a retry is used
+// up, and ttl counts from now.
+func (Schema) Requeue(r *job.Row, now time.Time) (fields map[string]string, expireAt int64) {
+	fields = map[string]string{"status": string(job.Queued), "enqueued_at": FormatTime(now),
+		"started_at": "", "ended_at": "", "last_heartbeat": "", "worker_name": ""}
+	if r.RetriesLeft > 0 {
+		fields["retries_left"] = strconv.FormatInt(r.RetriesLeft-1, 10)
+	}
+	if r.TTL > 0 {
+		expireAt = now.Add(time.Duration(r.TTL) * time.Second).UnixMilli()
+	}
+	return fields, expireAt
+}
+
+// failureTTL is how long RQ keeps a failed job that does not say, in seconds: a year.
+const failureTTL = 31536000
+
+// Fail does what RQ's registry of running jobs does with one that was abandoned: the job
+// is failed, with a result that says why. A failure_ttl of -1 keeps it for ever.
+func (Schema) Fail(r *job.Row, now time.Time, why string) (fields map[string]string, score float64, expireAt int64, result map[string]string) {
+	fields = map[string]string{"status": string(job.Failed), "ended_at": FormatTime(now)}
+	ttl := int64(failureTTL)
+	if r.HasFailureTTL {
+		ttl = r.FailureTTL
+	}
+	score = -1
+	if ttl >= 0 {
+		at := now.Add(time.Duration(ttl) * time.Second)
+		score, expireAt = float64(at.Unix()), at.UnixMilli()
+	}
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	_, _ = io.WriteString(w, why) // a Buffer takes everything
+	_ = w.Close()
+	return fields, score, expireAt, map[string]string{"type": "2", "exc_string": base64.StdEncoding.EncodeToString(z.Bytes()), "worker_name": ""}
 }
 
 // Queue returns what RQ writes into a deferred job's hash when its last parent ended.
