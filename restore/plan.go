@@ -21,15 +21,16 @@ const PlanFormat = 1
 // Plan is what a restore would do, as a file that people review. It names jobs, never
 // their payloads: those stay in the snapshot.
 type Plan struct {
-	Format    int                    `json:"format"`
-	Snapshot  snapshot.ID            `json:"snapshot"`
-	Source    string                 `json:"source"`
-	CreatedAt time.Time              `json:"created_at"`
-	RunID     string                 `json:"run_id"` // of the live process it was made for
-	Policy    verify.Policy          `json:"policy"`
-	Lineage   lineage.Judgement      `json:"lineage"`
-	Counts    map[verify.Verdict]int `json:"counts"`
-	Steps     []Step                 `json:"steps"`
+	Format    int                      `json:"format"`
+	Snapshot  snapshot.ID              `json:"snapshot"`
+	Source    string                   `json:"source"`
+	CreatedAt time.Time                `json:"created_at"`
+	RunID     string                   `json:"run_id"` // of the live process it was made for
+	Policy    verify.Policy            `json:"policy"`
+	Policies  map[string]verify.Policy `json:"policies,omitempty"` // of single queues
+	Lineage   lineage.Judgement        `json:"lineage"`
+	Counts    map[verify.Verdict]int   `json:"counts"`
+	Steps     []Step                   `json:"steps"`
 }
 
 // Step is one job to act on, or one that a person must decide about.
@@ -46,6 +47,7 @@ type Step struct {
 	List     string         `json:"list,omitempty"`      // the queue in whose list it stood, its own or not
 	Order    int64          `json:"order"`               // rank in the snapshot's queue, lowest runs first
 	After    string         `json:"after,omitempty"`     // the id of the queue it must follow; empty for its head
+	ExpireAt int64          `json:"expire_at,omitempty"` // the hash's new expiry, Unix ms; 0: its own
 	Seen     *Seen          `json:"seen,omitempty"`      // the job as it was compared, which a forward demands
 	Home     *Home          `json:"home,omitempty"`      // where its id waits in live: only the hash is missing
 	WaitsFor []string       `json:"waits_for,omitempty"` // parents that have not ended, though live may not have them

@@ -112,3 +112,29 @@ func TestARunThatDiedIsFailed(t *testing.T) {
 		}
 	}
 }
+
+// A job whose time to live is extended, and what goes with it.
+func TestANewExpiry(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, limited())
+	enqueue(s, "a")
+	s.Do("SADD", "rq:job::a:dependencies", "p")
+	s.Do("XADD", "rq:results:a", "1-1", "type", "4")
+	for _, key := range []string{"rq:job:a", "rq:job::a:dependencies", "rq:results:a"} {
+		s.Do("PEXPIREAT", key, 4102444800000)
+	}
+	d := take(t, s)
+	for _, user := range []string{"", "limited"} {
+		s.Do("FLUSHALL")
+		plan := d.plan(s, everything)
+		plan.Steps[0].ExpireAt = 4102444900000
+		if out := d.apply(s, connect(t, s, user), plan); out.err != nil {
+			t.Fatal(out.err)
+		}
+		for key, want := range map[string]int64{"rq:job:a": 4102444900000, "rq:job::a:dependencies": 4102444900000, "rq:results:a": 4102444800000} {
+			if got := s.Do("PEXPIRETIME", key); got != want {
+				t.Errorf("as user %q: %s expires at %v, want %d", user, key, got, want)
+			}
+		}
+	}
+}

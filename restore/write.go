@@ -108,13 +108,16 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 			c.step(nil, "DEL", w.schema.PartKey(row.ID, job.ResultsPart)) // the end of the snapshot's is not in it
 		}
 	default:
+		if s.ExpireAt != 0 {
+			hash.ExpireAt = s.ExpireAt
+		}
 		if err := w.value(c, rec, hash.ExpireAt); err != nil {
 			return Call{}, err
 		}
 		// Not for a job that live has: children that ended meanwhile would run again.
 		parts = append(parts, job.DependentsPart)
 	}
-	if err := w.parts(ctx, c, row, parts); err != nil {
+	if err := w.parts(ctx, c, row, s, parts); err != nil {
 		return Call{}, err
 	}
 	w.revive(c, row, s, key)
@@ -265,9 +268,12 @@ func (w *writer) value(c *call, rec *keyspace.Record, expireAt int64) error {
 }
 
 // parts adds results and sets of dependencies.
-func (w *writer) parts(ctx context.Context, c *call, row *job.Row, names []job.PartName) error {
+func (w *writer) parts(ctx context.Context, c *call, row *job.Row, s *Step, names []job.PartName) error {
 	for _, name := range names {
 		p := row.Part(name)
+		if p != nil && p.ExpireAt != 0 && s.ExpireAt != 0 && name != job.ResultsPart {
+			p.ExpireAt = s.ExpireAt // RQ gives the sets of a job its own expiry
+		}
 		if p == nil || p.ExpireAt != 0 && p.ExpireAt <= w.now {
 			continue
 		}

@@ -20,7 +20,7 @@ func (c *Context) judgeAbsent(s, l *job.Row) Finding {
 	if restored && waiting(l) == nil {
 		return finding(s, Completed, None, "an earlier restore put it back, and it has left since")
 	}
-	if s.ExpireAt != 0 && s.ExpireAt <= c.Now.UnixMilli() {
+	if s.ExpireAt != 0 && s.ExpireAt <= c.Now.UnixMilli() && !(c.extensible(s) && (waiting(l) != nil || c.lossy(s.DB))) {
 		return finding(s, Expired, None, "its own expiry passed %s", clock(s.ExpireAt*1000))
 	}
 	if p := waiting(l); p != nil {
@@ -136,7 +136,7 @@ func (c *Context) judgeByMode(s *job.Row) Finding {
 		return c.decide(s, Uncertain, "a worker had just taken it at the snapshot: it may have run")
 	case s.Status.Ended():
 		return c.decide(s, Lost, "its record is gone; it comes back as a record and does not run")
-	case c.Policy == AtMostOnce:
+	case c.policyOf(s) == AtMostOnce:
 		return c.decide(s, Uncertain, "gone; it may have run between the snapshot and the loss, and %s forbids to guess", AtMostOnce)
 	}
 	return c.decide(s, Lost, "gone, and nothing says that it ended")
@@ -148,7 +148,7 @@ func (c *Context) decide(s *job.Row, v Verdict, format string, args ...any) Find
 		return finding(s, v, Hold, "a worker could not read it (%s) and would stop: it is not put back by itself", s.Problem)
 	}
 	a := Restore
-	if v == Uncertain && c.Policy == AtMostOnce {
+	if v == Uncertain && c.policyOf(s) == AtMostOnce {
 		a = Hold
 	}
 	return finding(s, v, a, format, args...)

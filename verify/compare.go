@@ -16,10 +16,14 @@ type Context struct {
 	Schema  job.Schema
 	Lineage lineage.Judgement
 	Policy  Policy
-	Started OnStarted // "" leaves it to the policy
-	Workers []job.Worker
-	Taken   time.Time // the instant of the snapshot
-	Now     time.Time
+	Queues  map[string]Policy // of single queues, before Policy
+	// ExtendTTL lets jobs that wait live on by the time since the snapshot, in which nobody
+	// could run them.
+	ExtendTTL bool
+	Started   OnStarted // "" leaves it to the policy
+	Workers   []job.Worker
+	Taken     time.Time // the instant of the snapshot
+	Now       time.Time
 	// Restored reports whether a restore since the snapshot put the job back. It may be nil.
 	Restored func(k JobKey) bool
 	// Halfway reports whether such a restore was stopped before its last step for the job.
@@ -119,6 +123,29 @@ func (c *Context) survivor(s, l *job.Row) {
 
 // judge gives the verdict on one job. Either row may be nil.
 func (c *Context) judge(s, l *job.Row) Finding {
+	f := c.verdict(s, l)
+	if f.Action == Restore && c.extensible(s) {
+		f.ExpireAt = s.ExpireAt + c.Now.Sub(c.Taken).Milliseconds()
+		f.Reason += "; it may now wait until " + clock(f.ExpireAt*1000)
+	}
+	return f
+}
+
+// extensible reports whether the job's time to live counts while it waits, and is to be
+// extended.
+func (c *Context) extensible(s *job.Row) bool {
+	return c.ExtendTTL && s.TTL > 0 && s.ExpireAt != 0 && (s.Status == job.Queued || s.Status == job.Scheduled || s.Status == job.Deferred)
+}
+
+// policyOf is the policy for the job's queue.
+func (c *Context) policyOf(s *job.Row) Policy {
+	if p, ok := c.Queues[s.Queue]; ok {
+		return p
+	}
+	return c.Policy
+}
+
+func (c *Context) verdict(s, l *job.Row) Finding {
 	if s == nil {
 		return finding(l, New, None, "only the live server has it")
 	}
@@ -198,7 +225,7 @@ func (c *Context) judgePlace(s, l *job.Row) Finding {
 	switch {
 	case l.Status == job.Queued && running(l):
 		return finding(s, InFlight, Hold, "queued, but a worker has signed for it: it is about to start")
-	case l.Status == job.Queued && c.Policy == AtMostOnce && c.Manned:
+	case l.Status == job.Queued && c.policyOf(s) == AtMostOnce && c.Manned:
 		return finding(s, Misplaced, Hold, "queued, but in no list; a worker that is slow to begin may have it")
 	case l.Status == job.Queued:
 		f := finding(s, Misplaced, Place, "queued, but in no list: no worker would ever take it")

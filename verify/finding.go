@@ -81,11 +81,13 @@ type Finding struct {
 	Action  Action     `json:"action"`
 	Guard   Guard      `json:"guard,omitempty"`
 	Reason  string     `json:"reason"`
-	Moving  bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
-	Popped  bool       `json:"-"` // a worker may have just taken it from its list
-	Orphan  []string   `json:"-"` // parents that no longer list it
-	Seen    *job.Row   `json:"-"` // the job as live has it
-	Home    *job.Place `json:"-"` // where its id waits in live: only the hash is missing
+	// ExpireAt is the job's new expiry, Unix ms, where its own is extended; 0 where not.
+	ExpireAt int64      `json:"expire_at,omitempty"`
+	Moving   bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
+	Popped   bool       `json:"-"` // a worker may have just taken it from its list
+	Orphan   []string   `json:"-"` // parents that no longer list it
+	Seen     *job.Row   `json:"-"` // the job as live has it
+	Home     *job.Place `json:"-"` // where its id waits in live: only the hash is missing
 }
 
 // Raw returns the bytes of a name that JSON cannot carry as a string; nil for all others.

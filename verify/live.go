@@ -44,16 +44,18 @@ const (
 
 // Options say what to compare with what.
 type Options struct {
-	Live     Live
-	Rows     func() Rows // the snapshot's index, from its beginning
-	Past     lineage.Past
-	Schema   job.Schema
-	Policy   Policy
-	Started  OnStarted    // "" leaves it to the policy
-	Assume   lineage.Mode // what a person knows better than the evidence tells; "" to judge
-	Now      func() time.Time
-	Survivor func(db int32, queue string, position int64)
-	Select   func(*Finding) bool // which findings to count; nil: all
+	Live      Live
+	Rows      func() Rows // the snapshot's index, from its beginning
+	Past      lineage.Past
+	Schema    job.Schema
+	Policy    Policy
+	Started   OnStarted         // "" leaves it to the policy
+	Queues    map[string]Policy // of single queues, before Policy
+	ExtendTTL bool              // see Context
+	Assume    lineage.Mode      // what a person knows better than the evidence tells; "" to judge
+	Now       func() time.Time
+	Survivor  func(db int32, queue string, position int64)
+	Select    func(*Finding) bool // which findings to count; nil: all
 	// Patience is how long a job that is in no list is given while workers are alive; 0
 	// is two minutes. Waiting is told before such a wait; it may be nil.
 	Patience time.Duration
@@ -186,7 +188,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		judgement = judgement.Assume(o.Assume)
 	}
 	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: manned(image.Workers()),
-		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started,
+		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started, Queues: o.Queues, ExtendTTL: o.ExtendTTL,
 		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
 	if judgement.Flushed || judgement.Blind || judgement.Unsure {

@@ -48,7 +48,7 @@ func (c *Context) judgeStarted(s *job.Row) Finding {
 	act := c.Started
 	if act == "" {
 		act = StartedRequeue
-		if c.Policy == AtMostOnce {
+		if c.policyOf(s) == AtMostOnce {
 			act = StartedHold
 		}
 	}

@@ -23,7 +23,8 @@ import (
 
 func compareFlags() []cli.Flag {
 	return flags(viaFlags(source.Scan, "how to read the live jobs: scan (no fork), sync or bgsave (one instant)"), []cli.Flag{
-		&cli.StringFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once", Value: string(verify.AtLeastOnce), EnvVars: []string{"RQVAULT_POLICY"}},
+		&cli.StringSliceFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once; QUEUE=POLICY for one queue; may be repeated", EnvVars: []string{"RQVAULT_POLICY"}, DefaultText: string(verify.AtLeastOnce)},
+		&cli.BoolFlag{Name: "extend-ttl", Usage: "let jobs that wait, and have a ttl, live on by the time since the snapshot", EnvVars: []string{"RQVAULT_EXTEND_TTL"}},
 		&cli.StringFlag{Name: "started", Usage: "what becomes of jobs that were running, once their runs are dead: requeue, fail or hold; by default what --policy says", EnvVars: []string{"RQVAULT_STARTED"}},
 		&cli.StringFlag{Name: "assume", Usage: "what you know of the live data: older (it lost what the snapshot has) or complete; instead of judging by the evidence"},
 		&cli.DurationFlag{Name: "patience", Usage: "how long a job may be in no list while workers are alive, before that counts", Value: 2 * time.Minute, EnvVars: []string{"RQVAULT_PATIENCE"}},
@@ -82,12 +83,26 @@ func selection(c *cli.Context) (restore.Selection, error) {
 	return sel, nil
 }
 
-func policy(c *cli.Context) (verify.Policy, error) {
-	p := verify.Policy(c.String("policy"))
-	if p != verify.AtLeastOnce && p != verify.AtMostOnce {
-		return "", usage("--policy %s: use %s or %s", p, verify.AtLeastOnce, verify.AtMostOnce)
+// policies reads --policy: one for all, and those of single queues.
+func policies(c *cli.Context) (verify.Policy, map[string]verify.Policy, error) {
+	all, queues := verify.AtLeastOnce, map[string]verify.Policy{}
+	for _, text := range c.StringSlice("policy") {
+		queue, name := "", text
+		at := strings.LastIndexByte(text, '=')
+		if at >= 0 {
+			queue, name = text[:at], text[at+1:]
+		}
+		p := verify.Policy(name)
+		if p != verify.AtLeastOnce && p != verify.AtMostOnce {
+			return "", nil, usage("--policy %s: use %s or %s, or QUEUE=%[2]s", text, verify.AtLeastOnce, verify.AtMostOnce)
+		}
+		if at >= 0 {
+			queues[queue] = p
+		} else {
+			all = p
+		}
 	}
-	return p, nil
+	return all, queues, nil
 }
 
 // assumed is what a person says of live data.
@@ -105,7 +120,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	if err != nil {
 		return nil, nil, err
 	}
-	pol, err := policy(c)
+	pol, queues, err := policies(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,7 +136,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	planner := restore.NewPlanner(sel)
 	seen := newSeen(sel)
 	result, err := verify.Against(c.Context, verify.Options{
-		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Queues: queues, ExtendTTL: c.Bool("extend-ttl"), Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {
 			e.stopProgress()
 			e.warn([]string{fmt.Sprintf("%s in no list: a worker may just have taken them, so they are looked at again in %s (--patience)",
@@ -145,7 +160,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	}
 	result.Findings = slices.DeleteFunc(result.Findings, func(f verify.Finding) bool { return !sel.Has(&f) })
 	return result, &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: e.now().UTC(), RunID: result.Facts.RunID,
-		Policy: pol, Lineage: result.Lineage, Counts: result.Counts, Steps: steps}, nil
+		Policy: pol, Policies: queues, Lineage: result.Lineage, Counts: result.Counts, Steps: steps}, nil
 }
 
 // seen notes which of the queues and jobs asked for there are at all.

@@ -42,6 +42,10 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 			if name != "out" && name != "plan" {
 				line = append(line, "--"+name, quote(withoutPassword(c.String(f.Name))))
 			}
+		case *cli.BoolFlag:
+			if name == "extend-ttl" {
+				line = append(line, "--extend-ttl")
+			}
 		case *cli.DurationFlag:
 			line = append(line, "--"+name, c.Duration(name).String())
 		}

@@ -68,7 +68,7 @@ func (e *env) planKeys(c *cli.Context, cmp *comparison) (*restore.Plan, error) {
 		return nil, usage("no key of the snapshot matches %s", strings.Join(c.StringSlice("keys"), ", "))
 	}
 	fmt.Fprintf(e.err, "%s missing, %d there already, %d expired meanwhile\n", plural(int64(len(steps)), "key"), n.Present, n.Expired)
-	pol, err := policy(c)
+	pol, _, err := policies(c)
 	if err != nil {
 		return nil, err
 	}
