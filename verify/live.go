@@ -181,7 +181,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	defer func() { err = errors.Join(err, image.Close()) }()
 	// Rows come out of the image once it is complete, and only then is its watermark known.
 	judgement, err := lineage.Judge(o.Past, facts, image.Watermark())
-	if err != nil {
+	if err != nil && !(o.Assume != "" && errors.Is(err, lineage.ErrForeign)) {
 		return nil, false, err
 	}
 	if o.Assume != "" {

@@ -65,6 +65,7 @@ var rules = []rule{
 	{errRefused, exitRefused, ""},
 	{errLineage, exitRefused, "make a new plan: rqvault diff --out plan.json"},
 	{lineage.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
+	{lineage.ErrForeign, exitRefused, "name the master that RQ writes to with --redis; or, if you know what this replica's data is: --assume older or --assume complete"},
 	{live.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{replica.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	// Before errPartly: to run a restore from damaged data again would never end better.

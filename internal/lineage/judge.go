@@ -24,6 +24,9 @@ const (
 // ErrLoading: the live server is still loading its data, so nothing can be compared.
 var ErrLoading = errors.New("redis is still loading its data")
 
+// ErrForeign: the live server is a replica, and its history is not the snapshot's.
+var ErrForeign = errors.New("this replica's data has another history than the snapshot")
+
 // Judgement is a Mode with the reasons that led to it, in words for people.
 type Judgement struct {
 	Mode     Mode     `json:"mode"`
@@ -75,11 +78,30 @@ func (f *Facts) Loaded() time.Time {
 	return f.StartedAt().Truncate(time.Second).Add(-time.Second)
 }
 
+// noHistory is what a server writes where it has none.
+const noHistory = "0000000000000000000000000000000000000000"
+
+// histories lists the replication ids that the snapshot's data is known under.
+func (p *Past) histories() []string {
+	var ids []string
+	for _, id := range []string{p.ReplID, p.Before.Replication.MasterReplID, p.Before.Replication.MasterReplID2,
+		p.After.Replication.MasterReplID, p.After.Replication.MasterReplID2} {
+		if id != "" && id != noHistory {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Judge decides the mode. watermark is the newest instant found in live data from
 // before the live process started; zero if there is none.
 func Judge(past Past, live Facts, watermark time.Time) (Judgement, error) {
 	if live.Persistence.Loading || live.Persistence.AsyncLoading {
 		return Judgement{}, ErrLoading
+	}
+	if r := live.Replication; r.Role == "slave" && past.histories() != nil &&
+		!slices.Contains(past.histories(), r.MasterReplID) && !slices.Contains(past.histories(), r.MasterReplID2) {
+		return Judgement{}, ErrForeign
 	}
 	j := Judgement{StartedAt: live.StartedAt()}
 	same := past.After.RunID

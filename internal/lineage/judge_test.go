@@ -192,6 +192,32 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestReplicaOfAnotherHistory(t *testing.T) {
+	zero := strings.Repeat("0", 40)
+	for name, c := range map[string]struct {
+		role, id, id2 string
+		past          func(p *lineage.Past)
+		refused       bool
+	}{
+		"a master of whatever history":       {role: "master", id: replB},
+		"a replica of the same":              {role: "slave", id: replA, id2: zero},
+		"a replica of what came of it":       {role: "slave", id: replB, id2: replA},
+		"a replica of another":               {role: "slave", id: replB, id2: zero, refused: true},
+		"the snapshot knows by its dump":     {role: "slave", id: replB, past: func(p *lineage.Past) { p.ReplID = replB }},
+		"the snapshot knows of none":         {role: "slave", id: replB, past: func(p *lineage.Past) { p.Before, p.After = lineage.Facts{}, lineage.Facts{} }},
+		"no history is not the same history": {role: "slave", id: zero, past: func(p *lineage.Past) { p.Before.Replication.MasterReplID2 = zero }, refused: true},
+	} {
+		p, live := past(), restarted()
+		if c.past != nil {
+			c.past(&p)
+		}
+		live.Replication = lineage.Replication{Role: c.role, MasterReplID: c.id, MasterReplID2: c.id2}
+		if _, err := lineage.Judge(p, live, time.Time{}); errors.Is(err, lineage.ErrForeign) != c.refused {
+			t.Errorf("%s: got %v, want refused %v", name, err, c.refused)
+		}
+	}
+}
+
 func TestLoadingServerIsNotJudged(t *testing.T) {
 	for _, live := range []lineage.Facts{same(), restarted()} {
 		for _, async := range []bool{false, true} {
