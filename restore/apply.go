@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -67,7 +66,8 @@ type Options struct {
 	Registered map[string][]string // lists that the snapshot's queues were registered under, by database
 	TakenAt    time.Time           // the instant of the snapshot, by the server's clock
 	Now        func() time.Time    // by the server's clock
-	Outcome    func(Outcome)       // told once for each step
+	Pace       Pace
+	Outcome    func(Outcome) // told once for each step
 	Progress   func(done, total int)
 }
 
@@ -288,111 +288,4 @@ func (a *applier) run(ctx context.Context, batch []pending) (again []pending, er
 		a.progress()
 	}
 	return again, nil
-}
-
-// reply reads what restore.lua answered for one job. It reports whether the job has to be
-// tried another way.
-func (a *applier) reply(p pending, reply any) (again bool) {
-	word, detail, err := words(reply)
-	if err != nil {
-		a.outcome(p.step, Failed, plain(err.Error()))
-		return false
-	}
-	detail = plain(detail)
-	switch word {
-	case "done":
-		a.prepared(p)
-	case "ledger":
-		if detail == stateHeld && p.step.twofold() {
-			a.prepared(p)
-		} else {
-			a.outcome(p.step, Skipped, "an earlier run put it back already")
-		}
-	case "present":
-		a.outcome(p.step, Skipped, "live has it now: live wins")
-	case "stub":
-		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
-	case "changed":
-		a.outcome(p.step, Skipped, "it has changed in live since the plan was made: live wins")
-	case "expired":
-		a.outcome(p.step, Skipped, "its own expiry has passed")
-	case "moved":
-		// Nobody can run an id without its hash: a worker took it and threw it away.
-		if p.step.Status == job.Queued {
-			p.step.Guard, p.step.Home = verify.GuardAbsent, nil
-			return true
-		}
-		a.outcome(p.step, Skipped, "its id waits no more")
-	case "refused":
-		if p.fields {
-			a.outcome(p.step, Failed, "Redis refused it: "+detail)
-			return false
-		}
-		a.w.fields = true
-		return true
-	default:
-		a.outcome(p.step, Failed, "Redis refused it: "+detail)
-	}
-	return false
-}
-
-// prepared notes a job whose data is in live.
-func (a *applier) prepared(p pending) {
-	if p.step.held() {
-		k := queueKey{p.step.DB, p.step.List}
-		a.waiting[k] = append(a.waiting[k], p.step)
-		return
-	}
-	switch {
-	case p.row.Status == job.Deferred:
-		a.ready = append(a.ready, p.row)
-	case p.step.Action == verify.Forward && p.row.Status == job.Finished:
-		a.ended = append(a.ended, p.row)
-	}
-	a.finished(p.step)
-}
-
-func (a *applier) finished(s *Step) {
-	switch s.Action {
-	case verify.Requeue:
-		a.outcome(s, Restored, "put back whole, to run again")
-		return
-	case verify.Fail:
-		a.outcome(s, Restored, "put back whole, as failed")
-		return
-	}
-	if s.Action == verify.Forward {
-		a.outcome(s, Repaired, "taken out of where it waited, and ended as in the snapshot")
-		return
-	}
-	if s.Action == verify.Place {
-		a.outcome(s, Repaired, "its place was put right")
-		return
-	}
-	a.outcome(s, Restored, "put back whole")
-}
-
-var errReply = errors.New("the script answered in a form rqvault does not know")
-
-// scriptTrailer is what Redis adds to an error inside a script.
-var scriptTrailer = regexp.MustCompile(`\.? script: [0-9a-f]{40}, on @?user_script:\d+\.?$`)
-
-// plain is a server's complaint without the place in the script.
-func plain(text string) string { return scriptTrailer.ReplaceAllString(text, "") }
-
-// words reads a script's {word, detail}.
-func words(reply any) (word, detail string, err error) {
-	if err, ok := reply.(error); ok {
-		return "", "", err
-	}
-	list, ok := reply.([]any)
-	if !ok || len(list) != 2 {
-		return "", "", errReply
-	}
-	word, ok1 := list[0].(string)
-	detail, ok2 := list[1].(string)
-	if !ok1 || !ok2 {
-		return "", "", errReply
-	}
-	return word, detail, nil
 }

@@ -54,6 +54,7 @@ type Step struct {
 	Raw      *rawNames      `json:"raw,omitempty"`       // of the names above, those that are no UTF-8
 	position int64
 	found    bool // the snapshot has the job
+	placed   bool // by an earlier run
 }
 
 // rawNames carries names that a JSON string cannot, in base64.

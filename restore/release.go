@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"time"
 
 	"rqvault/internal/job"
 	"rqvault/verify"
@@ -15,38 +17,156 @@ import (
 // other is then seen by no worker half done.
 const releaseIDs = 5000
 
-// release places what was prepared, queue by queue and from the head on: each chunk goes
-// behind the one before it. So a worker that is waiting takes the first id first, however
-// many calls it takes.
+// Pace slows the return of ids into their queues. Its zero value is as fast as Redis.
+type Pace struct {
+	PerSecond int   // ids per second, over all queues; 0 for no limit
+	MaxDepth  int64 // a queue this long gets no more until it has shrunk; 0 for no limit
+	// Waiting is told when all queues that are left are too long; it may be nil.
+	Waiting func(left int, deepest string, depth int64)
+}
+
+func (p Pace) set() bool { return p.PerSecond > 0 || p.MaxDepth > 0 }
+
+// returning is a queue on its way back.
+type returning struct {
+	key   queueKey
+	steps []*Step
+	next  int    // the first that is not placed
+	last  string // the id placed last, by this run
+	after string // the one that next has to follow: a survivor, or one placed by whichever run
+}
+
+// release places what was prepared from the head on: each chunk goes behind the one before
+// it. So a worker that is waiting takes the first id first, however many calls it takes.
+// Without a pace, queue by queue; with one, a little of each in turn.
 func (a *applier) release(ctx context.Context) error {
-	keys := slices.SortedFunc(maps.Keys(a.waiting), func(x, y queueKey) int {
+	var queues []*returning
+	for _, k := range slices.SortedFunc(maps.Keys(a.waiting), func(x, y queueKey) int {
 		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
-	})
-	for _, k := range keys {
+	}) {
 		steps := a.waiting[k]
 		slices.SortFunc(steps, func(x, y *Step) int {
 			return cmp.Or(cmp.Compare(x.Order, y.Order), cmp.Compare(x.JobID, y.JobID))
 		})
-		last := ""
-		for start := 0; start < len(steps); {
-			end := start + 1
-			for end < len(steps) && end-start < releaseIDs && steps[end].After == steps[start].After {
-				end++
-			}
-			pivot, instead := steps[start].After, last
-			if start > 0 && steps[start-1].After == pivot { // the same gap goes on
-				pivot, instead = last, ""
-			}
-			placed, err := a.place(ctx, k, steps[start:end], pivot, instead)
-			if err != nil {
+		queues = append(queues, &returning{key: k, steps: steps})
+	}
+	if a.o.Pace.set() {
+		return a.releaseSlowly(ctx, queues)
+	}
+	for _, q := range queues {
+		for q.next < len(q.steps) {
+			if err := a.releaseSome(ctx, q, releaseIDs); err != nil {
 				return a.unplaced(err)
 			}
-			last = cmp.Or(placed, last)
-			start = end
 		}
-		delete(a.waiting, k)
 	}
 	return nil
+}
+
+// releaseSome places at most so many ids of one queue that belong behind the same id.
+func (a *applier) releaseSome(ctx context.Context, q *returning, most int) error {
+	s := q.steps[q.next]
+	if q.next == 0 || q.steps[q.next-1].After != s.After { // another gap among the survivors
+		q.after = s.After
+	}
+	if s.placed {
+		a.outcome(s, Skipped, putBack)
+		q.after = s.JobID
+		q.next++
+		a.left(q)
+		return nil
+	}
+	start, end := q.next, q.next+1
+	for end < len(q.steps) && end-start < most && q.steps[end].After == q.steps[start].After && !q.steps[end].placed {
+		end++
+	}
+	placed, err := a.place(ctx, q.key, q.steps[start:end], q.after, q.last)
+	if err != nil {
+		return err
+	}
+	q.last, q.after, q.next = cmp.Or(placed, q.last), cmp.Or(placed, q.after), end
+	a.left(q)
+	return nil
+}
+
+// left notes what of a queue still has to be placed.
+func (a *applier) left(q *returning) {
+	if a.waiting[q.key] = q.steps[q.next:]; q.next == len(q.steps) {
+		delete(a.waiting, q.key)
+	}
+}
+
+// releaseSlowly places what the pace allows, second by second, until all are placed.
+func (a *applier) releaseSlowly(ctx context.Context, queues []*returning) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		queues = slices.DeleteFunc(queues, func(q *returning) bool { return q.next == len(q.steps) })
+		if len(queues) == 0 {
+			return nil
+		}
+		if err := a.releaseRound(ctx, queues); err != nil {
+			return a.unplaced(err)
+		}
+		if len(a.waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return a.unplaced(context.Cause(ctx))
+		}
+	}
+}
+
+// releaseRound is one second's worth, in equal shares as far as they go.
+func (a *applier) releaseRound(ctx context.Context, queues []*returning) error {
+	budget, left, placed := cmp.Or(a.o.Pace.PerSecond, math.MaxInt), 0, 0
+	deepest, depth := "", int64(0)
+	for i, q := range queues {
+		share := min(budget/(len(queues)-i), len(q.steps)-q.next)
+		if budget > 0 && share == 0 {
+			share = 1
+		}
+		if a.o.Pace.MaxDepth > 0 {
+			n, err := a.depth(ctx, q.key)
+			if err != nil {
+				return err
+			}
+			if n > depth {
+				deepest, depth = q.key.name, n
+			}
+			share = int(min(int64(share), max(a.o.Pace.MaxDepth-n, 0)))
+		}
+		for share > 0 {
+			before := q.next
+			if err := a.releaseSome(ctx, q, min(share, releaseIDs)); err != nil {
+				return err
+			}
+			n := q.next - before
+			share, budget, placed = share-n, budget-n, placed+n
+		}
+		left += len(q.steps) - q.next
+		if budget <= 0 {
+			break
+		}
+	}
+	if placed == 0 && a.o.Pace.Waiting != nil {
+		a.o.Pace.Waiting(left, deepest, depth)
+	}
+	return nil
+}
+
+func (a *applier) depth(ctx context.Context, k queueKey) (int64, error) {
+	replies, err := a.o.Redis.Pipeline(ctx, int(k.db), [][]any{{"LLEN", a.o.Schema.PlaceKey(job.InQueue, k.name)}})
+	if err == nil {
+		err, _ = replies[0].(error)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look how long queue %s is: %w", k.name, err)
+	}
+	n, _ := replies[0].(int64)
+	return n, nil
 }
 
 // unplaced says how many jobs wait for their place when a restore stops between.
@@ -100,7 +220,7 @@ func (a *applier) place(ctx context.Context, k queueKey, steps []*Step, pivot, i
 		case "changed":
 			a.outcome(s, Skipped, "somebody else has had it since its data came back: live wins")
 		default:
-			a.outcome(s, Skipped, "another run has placed it")
+			a.outcome(s, Skipped, putBack)
 			last = s.JobID
 		}
 	}

@@ -5,8 +5,8 @@
 --       is not there any more ('' for the head: a worker took it, and all that stood before
 --       it), the present instant in ms, n and n fields of a job's hash
 --       by which its version is known, then per id: ledger field, id, the job's hash
--- Replies with one word per id, in order: placed; waited (not ours to place, or placed
--- before); gone (its hash has expired or was deleted meanwhile); changed (somebody else
+-- Replies with one word per id, in order: placed; waited (placed before); gone (its hash
+-- has expired or was deleted, now or before); changed (somebody else
 -- has had the job since its hash came back).
 local ledger, list = KEYS[1], KEYS[2]
 local pivot, instead, now = ARGV[1], ARGV[2], ARGV[3]
@@ -18,8 +18,9 @@ end
 local replies, ids, entries = {}, {}, {}
 for at = 5 + #names, #ARGV, 3 do
   local entry, id, hash = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local version = string.match(redis.call('HGET', ledger, entry) or '', '^held:%d+(.*)$')
-  local word = 'waited'
+  local signed = redis.call('HGET', ledger, entry) or ''
+  local version = string.match(signed, '^held:%d+(.*)$')
+  local word = string.match(signed, '^placed:') and 'waited' or 'gone'
   if version then
     local have = redis.call('HMGET', hash, unpack(names))
     for i = 1, #names do

@@ -33,6 +33,8 @@ func (e *env) restoreCommand() *cli.Command {
 		ArgsUsage: "[SNAPSHOT]",
 		Flags: flags(redisFlags(), storeFlags(), compareFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "apply", Usage: "do it"},
+			&cli.IntFlag{Name: "resume-rate", Usage: "put at most so many ids per second back into queues; 0 for no limit", EnvVars: []string{"RQVAULT_RESUME_RATE"}},
+			&cli.Int64Flag{Name: "max-queue-depth", Usage: "put none into a queue that is this long, until it has shrunk; 0 for no limit", EnvVars: []string{"RQVAULT_MAX_QUEUE_DEPTH"}},
 			&cli.StringFlag{Name: "plan", Usage: "do exactly what this plan `FILE` says (from diff --out)"},
 			&cli.StringSliceFlag{Name: "keys", Usage: "instead of jobs: other keys that match this glob `PATTERN`, such as 'session:*'; may be repeated"},
 		}, outputFlags()),
@@ -54,6 +56,9 @@ func (e *env) restore(c *cli.Context) error {
 		reviewed, ref = p, string(p.Snapshot)
 	} else if c.NArg() > 1 {
 		return usage("one snapshot at most")
+	}
+	if c.Int("resume-rate") < 0 || c.Int64("max-queue-depth") < 0 {
+		return usage("--resume-rate and --max-queue-depth are counts: use 0 for no limit")
 	}
 	cat, err := e.catalog(c)
 	if err != nil {
@@ -193,7 +198,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	now := func() time.Time { return e.now().Add(skew) }
 	out := newRestoreOut(p, true)
 	o := restore.Options{Redis: cmp.redis, Values: values, Schema: e.schema, Format: format, Rows: cmp.rows,
-		Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
+		Pace: e.pace(c, progress), Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
 		Progress: func(done, total int) { progress.begun("restoring (jobs)", int64(done), int64(total)) }}
 	err = restore.Apply(c.Context, p, o)
 	if err == nil {
@@ -206,6 +211,17 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 		e.printRestored(c, p, out, err == nil)
 	}
 	return partly(out, err)
+}
+
+// pace reads how slowly ids return to their queues.
+func (e *env) pace(c *cli.Context, progress *bar) restore.Pace {
+	told := false
+	return restore.Pace{PerSecond: c.Int("resume-rate"), MaxDepth: c.Int64("max-queue-depth"), Waiting: func(left int, deepest string, depth int64) {
+		if !told && progress == nil && !c.Bool("quiet") {
+			told = true
+			e.warn([]string{fmt.Sprintf("%d ids wait until their queues have shrunk; %s holds %d. Stop at any moment: the same command goes on", left, quote(deepest), depth)})
+		}
+	}}
 }
 
 // partly says how far a restore came that did not come to its end.
