@@ -83,11 +83,25 @@ func (e *env) backup(c *cli.Context) error {
 	if c.Bool("json") {
 		return e.printJSON(m)
 	}
-	if !c.Bool("quiet") {
-		e.printSaved(m, e.now().Sub(began), cat)
+	if c.Bool("quiet") {
+		e.warn(news(c.Context, cat, m))
+		return nil
 	}
+	e.printSaved(m, e.now().Sub(began), cat)
 	e.warn(m.Warnings)
 	return nil
+}
+
+// news returns the warnings that the snapshot before did not have: who asked for quiet
+// has been told of those.
+func news(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest) []string {
+	ids, err := cat.IDs(ctx)
+	if at := slices.Index(ids, m.ID); err == nil && at > 0 {
+		if before, err := cat.Manifest(ctx, ids[at-1]); err == nil {
+			return slices.DeleteFunc(slices.Clone(m.Warnings), func(w string) bool { return slices.Contains(before.Warnings, w) })
+		}
+	}
+	return m.Warnings
 }
 
 // probeStore looks, before the first snapshot goes into a store, whether the service
