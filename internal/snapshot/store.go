@@ -51,7 +51,8 @@ type Store interface {
 	// Abandoned yields what broken writes left behind and no List shows (temporary
 	// files, unfinished multipart uploads): Key names it for Discard.
 	Abandoned(ctx context.Context) iter.Seq2[Object, error]
-	// Discard removes one leftover that Abandoned named.
+	// Discard removes one leftover that Abandoned named. If its writer is alive after all,
+	// that one's Commit fails, or still stores the whole object.
 	Discard(ctx context.Context, o Object) error
 	// String names the place for people, without secrets.
 	String() string

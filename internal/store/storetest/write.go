@@ -233,8 +233,13 @@ func testLeftovers(t *testing.T, s snapshot.Store) {
 			t.Fatal(err)
 		}
 	}
+	// Parts of a writer that is still alive may arrive after its upload was discarded, and
+	// some services take them as if nothing had been: then all of them are there.
 	if err := w.Commit(ctx); err == nil {
-		t.Error("commit after its leftover was discarded: want an error")
+		wantObject(t, s, "dir/k", Bytes(severalParts))
+		if err := s.Remove(ctx, "dir/k"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.Abort()
 	Empty(t, s)
