@@ -125,6 +125,8 @@ func newRetryer(o Options) aws.RetryerV2 {
 			retry.RetryableErrorCode{Codes: map[string]struct{}{
 				"ConditionalRequestConflict": {},
 				"OperationAborted":           {},
+				// A gateway over a file system, while another writer's directories come and go.
+				"ExistingObjectIsDirectory": {},
 			}})
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -201,6 +202,9 @@ func (w *writer) commitUpload() error {
 	return err
 }
 
+// latePart is how long a service is given to finish with parts whose sender has gone.
+const latePart = 250 * time.Millisecond
+
 // Abort implements snapshot.Writer. It uses the context of Create without its
 // cancellation, and waits for the parts on their way: one that arrives after the
 // upload was aborted would stay in the bucket, unseen and paid for.
@@ -218,7 +222,16 @@ func (w *writer) Abort() {
 	cleanup, cancel := forCleanup(w.ctx)
 	defer cancel()
 	// What cannot be removed now shows in Abandoned.
-	_ = w.store.abortUpload(cleanup, w.key, w.upload.id)
+	if w.store.abortUpload(cleanup, w.key, w.upload.id) != nil {
+		return
+	}
+	// A request that was cut off may still be at work on the other side, and bring the
+	// upload back with its part.
+	select {
+	case <-time.After(latePart):
+		_ = w.store.abortUpload(cleanup, w.key, w.upload.id)
+	case <-cleanup.Done():
+	}
 }
 
 // buffers hands out the few buffers of one writer and takes them back. They are
