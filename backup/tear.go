@@ -50,9 +50,9 @@ func (s *saver) tear(m *snapshot.Manifest) {
 	if !fresh {
 		return
 	}
-	why := ""
-	if n := len(b.Reasons); n > 0 {
-		why = ": " + b.Reasons[n-1]
+	why := b.Why()
+	if why != "" {
+		why = ": " + why
 	}
 	m.Warnings = append(m.Warnings, fmt.Sprintf("Redis has lost data since the last snapshot%s. That one holds %d jobs, this one %d. To see what is missing: rqvault diff %s",
 		why, s.prev.Counts.Jobs, m.Counts.Jobs, s.prev.ID))

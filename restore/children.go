@@ -30,25 +30,18 @@ func (a *applier) triggerBatch(ctx context.Context, parents []*job.Row) error {
 		if err != nil {
 			return err
 		}
-		var calls []Call
+		var start, forget []Call
 		for _, c := range children {
-			calls = append(calls, a.readyCall(c))
+			start = append(start, a.readyCall(c))
 		}
 		for _, p := range parents[:n] {
-			calls = append(calls, a.forget(p))
+			forget = append(forget, a.forget(p))
 		}
-		for i, c := range calls {
-			script := readyScript
-			if i >= len(children) {
-				script = restoreScript
-			}
-			replies, err := a.o.Redis.Run(ctx, db, script, []Call{c})
-			if err == nil {
-				err, _ = replies[0].(error)
-			}
-			if err != nil {
-				return err
-			}
+		if err := a.all(ctx, db, readyScript, start); err != nil {
+			return err
+		}
+		if err := a.all(ctx, db, restoreScript, forget); err != nil {
+			return err
 		}
 		parents = parents[n:]
 	}

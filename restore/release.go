@@ -239,14 +239,25 @@ func (a *applier) enqueueReady(ctx context.Context) error {
 		for ; i < len(a.ready) && a.ready[i].DB == db && len(calls) < batchCalls; i++ {
 			calls = append(calls, a.readyCall(a.ready[i]))
 		}
-		replies, err := a.o.Redis.Run(ctx, int(db), readyScript, calls)
-		if err != nil {
+		if err := a.all(ctx, int(db), readyScript, calls); err != nil {
 			return fmt.Errorf("enqueue deferred jobs: %w", err)
 		}
-		for _, r := range replies {
-			if err, ok := r.(error); ok {
-				return fmt.Errorf("enqueue deferred jobs: %w", err)
-			}
+	}
+	return nil
+}
+
+// all runs calls of which none may fail.
+func (a *applier) all(ctx context.Context, db int, script Script, calls []Call) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	replies, err := a.o.Redis.Run(ctx, db, script, calls)
+	if err != nil {
+		return err
+	}
+	for _, r := range replies {
+		if err, ok := r.(error); ok {
+			return err
 		}
 	}
 	return nil

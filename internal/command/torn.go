@@ -61,9 +61,9 @@ func (e *env) unrestored(c *cli.Context, cmp *comparison, p *restore.Plan) (*tor
 }
 
 func (t *torn) String() string {
-	why := ""
-	if n := len(t.Reasons); n > 0 {
-		why = " (" + t.Reasons[n-1] + ")"
+	why := t.Why()
+	if why != "" {
+		why = " (" + why + ")"
 	}
 	return clean(fmt.Sprintf("Redis had lost data%s before %s, and of snapshot %s from before that, %s missing", why,
 		t.At.UTC().Format(time.RFC3339), t.Snapshot, are(t.Missing)))

@@ -164,7 +164,7 @@ func (e *env) explainMissing(ctx context.Context, cat *snapshot.Catalog, ref str
 	switch {
 	case listErr == nil && len(there) > 0 && !slices.Contains(there, cat.Source()):
 		return fmt.Errorf("%w of source %s in %s: there are sources %s", snapshot.ErrNoSnapshot, cat.Source(), cat.Store(), strings.Join(there, ", "))
-	case typed(e.args, []string{ref}) || slices.Contains([]string{"apply", "all", "json", "quiet"}, ref):
+	case slices.Contains([]string{"apply", "all", "json", "quiet"}, ref):
 		return &advice{err, "a flag begins with two dashes: --" + ref}
 	}
 	return fmt.Errorf("%w (source %s in %s)", err, cat.Source(), cat.Store())

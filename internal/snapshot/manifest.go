@@ -94,6 +94,14 @@ func (m *Manifest) StoredSize() int64 {
 	return n
 }
 
+// Why is what showed it, for people; "" if nothing was noted.
+func (b *Break) Why() string {
+	if len(b.Reasons) == 0 {
+		return ""
+	}
+	return b.Reasons[len(b.Reasons)-1] // the first say which process it is
+}
+
 // Object returns the entry of that name.
 func (m *Manifest) Object(name string) (Stored, error) {
 	for _, o := range m.Objects {
