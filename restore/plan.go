@@ -44,11 +44,12 @@ type Step struct {
 	Action   verify.Action  `json:"action"`
 	Guard    verify.Guard   `json:"guard,omitempty"`
 	Reason   string         `json:"reason"`
+	Evidence []string       `json:"evidence,omitempty"`  // what the verdict rests on
 	List     string         `json:"list,omitempty"`      // the queue in whose list it stood, its own or not
 	Order    int64          `json:"order"`               // rank in the snapshot's queue, lowest runs first
 	After    string         `json:"after,omitempty"`     // the id of the queue it must follow; empty for its head
 	ExpireAt int64          `json:"expire_at,omitempty"` // the hash's new expiry, Unix ms; 0: its own
-	Seen     *Seen          `json:"seen,omitempty"`      // the job as it was compared, which a forward demands
+	Seen     *Seen          `json:"seen,omitempty"`      // the job as it was compared, which the guard demands
 	Home     *Home          `json:"home,omitempty"`      // where its id waits in live: only the hash is missing
 	WaitsFor []string       `json:"waits_for,omitempty"` // parents that have not ended, though live may not have them
 	Raw      *rawNames      `json:"raw,omitempty"`       // of the names above, those that are no UTF-8
@@ -205,7 +206,7 @@ func ParsePlan(b []byte) (*Plan, error) {
 // back could overwrite a live job, so an action goes with its own guards only.
 func (s *Step) possible() bool {
 	guards := map[verify.Action][]verify.Guard{
-		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Requeue: {verify.GuardAbsent}, verify.Fail: {verify.GuardAbsent}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Hold: {""},
+		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Requeue: {verify.GuardAbsent, verify.GuardSeen}, verify.Fail: {verify.GuardAbsent, verify.GuardSeen}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Hold: {""},
 	}
 	allowed, known := guards[s.Action]
 	switch {
@@ -213,7 +214,7 @@ func (s *Step) possible() bool {
 		return false
 	case (s.Guard == verify.GuardWaits) != (s.Home != nil && s.Action == verify.Restore):
 		return false
-	case (s.Guard == verify.GuardSeen) != (s.Seen != nil), s.Action == verify.Forward && !s.Status.Ended():
+	case (s.Guard == verify.GuardSeen) != (s.Seen != nil), s.Action == verify.Forward && s.Status == job.RateLimited:
 		return false
 	case (s.Action == verify.Requeue || s.Action == verify.Fail) && s.Status != job.Started:
 		return false

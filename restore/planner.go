@@ -92,11 +92,11 @@ func (p *Planner) Add(f *verify.Finding) {
 	}
 	if p.sel.Has(f) {
 		s := Step{DB: f.DB, JobID: f.JobID, Queue: f.Queue, Status: f.Status, Verdict: f.Verdict,
-			Action: f.Action, Guard: f.Guard, Reason: f.Reason, ExpireAt: f.ExpireAt, position: noPlace}
+			Action: f.Action, Guard: f.Guard, Reason: f.Reason, Evidence: f.Evidence, ExpireAt: f.ExpireAt, position: noPlace}
 		if f.Home != nil {
 			s.Home = &Home{f.Home.Kind, f.Home.Queue}
 		}
-		if f.Action == verify.Forward {
+		if f.Guard == verify.GuardSeen {
 			s.Seen = newSeen(f.Seen)
 		}
 		p.steps = append(p.steps, s)

@@ -87,7 +87,11 @@ func (a *applier) finished(s *Step) {
 		return
 	}
 	if s.Action == verify.Forward {
-		a.outcome(s, Repaired, "taken out of where it waited, and ended as in the snapshot")
+		if s.Status.Ended() {
+			a.outcome(s, Repaired, "taken out of where it waited, and ended as in the snapshot")
+		} else {
+			a.outcome(s, Repaired, "brought forward: "+string(s.Status)+", as in the snapshot")
+		}
 		return
 	}
 	if s.Action == verify.Place {

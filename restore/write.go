@@ -100,9 +100,15 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	switch s.Action {
 	case verify.Place:
 		c.add("keep", 0)
-	case verify.Forward:
+	case verify.Forward, verify.Requeue, verify.Fail:
+		if s.Guard != verify.GuardSeen {
+			parts = append(parts, job.DependentsPart)
+		}
 		if err := w.value(c, rec, hash.ExpireAt); err != nil {
 			return Call{}, err
+		}
+		if s.Action != verify.Forward {
+			break
 		}
 		if p := row.Part(job.ResultsPart); p != nil && (p.ExpireAt == 0 || p.ExpireAt > w.now) {
 			c.step(nil, "DEL", w.schema.PartKey(row.ID, job.ResultsPart)) // the end of the snapshot's is not in it

@@ -118,6 +118,8 @@ func (c *Context) loaded(s *job.Row) bool {
 
 func (c *Context) judgeByMode(s *job.Row) Finding {
 	switch {
+	case !c.lossy(s.DB) && c.Cut[s.DB] && s.Status != job.RateLimited:
+		return c.judgeCut(s)
 	case !c.lossy(s.DB) && c.Lineage.Mode == lineage.Complete:
 		return finding(s, Completed, None, "live holds everything up to the snapshot, so it ended or was deleted since")
 	case !c.lossy(s.DB) && c.Lineage.Flushed:

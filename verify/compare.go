@@ -33,8 +33,13 @@ type Context struct {
 	Kept map[int32]bool
 	// Gone lists the databases from which records vanished that nothing but a loss removes.
 	Gone map[int32]bool
+	// Cut lists the databases from which single keys vanished that RQ never removes by
+	// itself, though the server ran on.
+	Cut map[int32]bool
 	// Manned reports whether workers are alive.
 	Manned bool
+	signs  *signs
+	gone   map[queueName]*unlisted // lists that vanished, by the jobs they held
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.
 	Survivor func(db int32, queue string, position int64)
@@ -101,8 +106,10 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 			f := c.judge(p.snap, p.live)
 			if p.snap != nil && p.live != nil {
 				c.survivor(p.snap, p.live)
+				c.note(p.snap, p.live)
 				f.Moving = true
 			}
+			f.Moving = f.Moving || p.snap != nil && c.Cut[p.snap.DB] // the signs may have been moving
 			if !yield(f, nil) {
 				return
 			}
@@ -127,6 +134,12 @@ func (c *Context) judge(s, l *job.Row) Finding {
 	if f.Action == Restore && c.extensible(s) {
 		f.ExpireAt = s.ExpireAt + c.Now.Sub(c.Taken).Milliseconds()
 		f.Reason += "; it may now wait until " + clock(f.ExpireAt*1000)
+	}
+	if f.Verdict != Intact {
+		f.Evidence = c.evidence(s, l)
+		if s != nil && s.Status == job.Started && f.Action != None {
+			f.Evidence = append(f.Evidence, c.shown(s))
+		}
 	}
 	return f
 }
@@ -182,6 +195,8 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 		sv = s.VersionWithoutResult() // what is missing makes the job no older
 	}
 	switch {
+	case s.Status == job.Started && l.Status == job.Queued && c.halfway(s) && !listed(l) && !running(l):
+		return finding(s, Misplaced, Requeue, "put back to run again, and the restore that did it stopped before its id was in a queue")
 	case l.CreatedAt < s.CreatedAt && c.lossy(s.DB):
 		return finding(s, Regressed, Hold, "live has an earlier job under this id, created %s and %s; the snapshot's came later", clock(l.CreatedAt), l.Status)
 	case s.CreatedAt != l.CreatedAt:
@@ -192,23 +207,12 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 		return c.judgePlace(s, l)
 	case !c.lossy(s.DB):
 		return finding(s, Advanced, None, "live has moved on since: %s there, %s in the snapshot", l.Status, s.Status)
-	case lv < sv && c.again(s, l):
-		f := finding(s, Regressed, Forward, "%s in the snapshot, but %s in the older data Redis came back with: it would run again", s.Status, l.Status)
-		f.Guard, f.Seen = GuardSeen, l
-		return f
+	case lv < sv && c.untouched(l) && s.Problem == "":
+		return c.judgeRegressed(s, l)
 	case lv < sv:
 		return finding(s, Regressed, Hold, "live has an older version: %s there, %s in the snapshot; it must not run again by itself", l.Status, s.Status)
 	}
 	return finding(s, Uncertain, Hold, "same age, but %s in live and %s in the snapshot", l.Status, s.Status)
-}
-
-// again reports whether an ended job waits to run again, in data that came back with the
-// server and that nobody has touched since.
-func (c *Context) again(s, l *job.Row) bool {
-	started := c.Lineage.StartedAt
-	return c.Lineage.Mode == lineage.Older && s.Status.Ended() && s.Problem == "" && l.Problem == "" && !started.IsZero() &&
-		l.Version() < started.UnixMicro() && !running(l) &&
-		slices.Contains([]job.Status{job.Created, job.Queued, job.Scheduled, job.Deferred}, l.Status)
 }
 
 // judgePlace is for a job whose hash is the same on both sides: is its id where a job
@@ -216,7 +220,7 @@ func (c *Context) again(s, l *job.Row) bool {
 func (c *Context) judgePlace(s, l *job.Row) Finding {
 	homes := c.Schema.Homes(l.Status)
 	if len(homes) == 0 || slices.ContainsFunc(l.Places, func(p job.Place) bool { return slices.Contains(homes, p.Kind) }) {
-		if l.Status == job.Deferred && c.Halfway != nil && c.Halfway(JobKey{s.DB, s.ID}) {
+		if l.Status == job.Deferred && c.halfway(s) {
 			return finding(s, Misplaced, Place, "deferred, and the restore that put it back stopped before it looked at its parents")
 		}
 		return c.judgeTwice(s, l)
@@ -232,7 +236,7 @@ func (c *Context) judgePlace(s, l *job.Row) Finding {
 		f.Popped = c.Manned
 		return f
 	case l.Status == job.Started:
-		return finding(s, InFlight, Hold, "started, but in no registry of running jobs: its worker may still be at it")
+		return c.judgeUnwatched(s, l)
 	case stood:
 		return finding(s, Misplaced, Place, "%s, but no longer in its registry", l.Status)
 	}

@@ -176,6 +176,7 @@ func presentCases() []verdictCase {
 }
 
 func placeCases() []verdictCase {
+	endless := func(r *job.Row) { r.Timeout = -1 }
 	var all []verdictCase
 	for _, s := range statuses {
 		all = append(all, verdictCase{name: "nothing happened to a job that is " + string(s), snap: row("j", s), live: row("j", s), verdict: verify.Intact, action: verify.None})
@@ -206,7 +207,9 @@ func placeCases() []verdictCase {
 		verdictCase{name: "in two lists", snap: row("j", job.Queued), live: row("j", job.Queued, add(q2)), verdict: verify.Misplaced, action: verify.Hold},
 		verdictCase{name: "in a list and popped", snap: row("j", job.Queued), live: row("j", job.Queued, add(at(job.InIntermediate))), verdict: verify.Misplaced, action: verify.Hold},
 		verdictCase{name: "running and queued", snap: row("j", job.Started), live: row("j", job.Started, add(at(job.InQueue))), verdict: verify.Misplaced, action: verify.Hold},
-		verdictCase{name: "running, in no registry", snap: row("j", job.Started), live: row("j", job.Started, places()), verdict: verify.InFlight, action: verify.Hold},
+		verdictCase{name: "running, in no registry", snap: row("j", job.Started, endless), live: row("j", job.Started, places(), endless), verdict: verify.Uncertain, action: verify.Hold},
+		verdictCase{name: "its run is dead, and nobody watches it", snap: row("j", job.Started), live: row("j", job.Started, places()), verdict: verify.Misplaced, action: verify.Requeue},
+		verdictCase{name: "the same, at most once", policy: verify.AtMostOnce, snap: row("j", job.Started), live: row("j", job.Started, places()), verdict: verify.Uncertain, action: verify.Hold},
 		verdictCase{name: "ended, and in no registry in the snapshot either", snap: row("j", job.Finished, places()), live: row("j", job.Finished, places()), verdict: verify.Intact, action: verify.None},
 		// Memberships in two places that RQ makes itself.
 		verdictCase{name: "a repeated job", snap: row("j", job.Scheduled, add(at(job.InFinished))), live: row("j", job.Scheduled, add(at(job.InFinished))), verdict: verify.Intact, action: verify.None},
@@ -321,8 +324,17 @@ func checkFinding(t testing.TB, name string, f verify.Finding) {
 	if f.Home != nil && f.Action == verify.Restore {
 		guard = verify.GuardWaits
 	}
-	if f.Guard != guard {
+	seen := f.Guard == verify.GuardSeen && f.Seen != nil && (f.Action == verify.Requeue || f.Action == verify.Fail)
+	if f.Guard != guard && !seen {
 		t.Errorf("%s: got guard %q for action %s, want %q", name, f.Guard, f.Action, guard)
+	}
+	if f.Verdict != verify.Intact && len(f.Evidence) == 0 {
+		t.Errorf("%s: %s, without evidence", name, f.Verdict)
+	}
+	for _, e := range f.Evidence {
+		if e == "" || strings.Contains(e, "%!") {
+			t.Errorf("%s: evidence %q", name, e)
+		}
 	}
 	if f.JobID == "" || f.Reason == "" || !slices.Contains(verify.Verdicts, f.Verdict) || strings.Contains(f.Reason, "%!") {
 		t.Errorf("%s: got %+v", name, f)

@@ -32,9 +32,10 @@ var Verdicts = []Verdict{Lost, Misplaced, Regressed, Uncertain, InFlight, Expire
 // Action is what a restore would do about a finding.
 type Action string
 
-// The actions. Restore puts the whole job back, Place only its id. Forward takes an ended
-// job that waits again out of there and brings it to its end once more. Requeue and Fail
-// put a job back whose run died, to run again or as failed. Hold needs a person.
+// The actions. Restore puts the whole job back, Place only its id. Forward takes a job that
+// live has in an older state out of where it stands there and gives it the snapshot's.
+// Requeue and Fail put a job back whose run died, to run again or as failed. Hold needs a
+// person.
 const (
 	None    Action = "none"
 	Restore Action = "restore"
@@ -81,6 +82,8 @@ type Finding struct {
 	Action  Action     `json:"action"`
 	Guard   Guard      `json:"guard,omitempty"`
 	Reason  string     `json:"reason"`
+	// Evidence is what the verdict rests on, piece by piece, in words.
+	Evidence []string `json:"evidence,omitempty"`
 	// ExpireAt is the job's new expiry, Unix ms, where its own is extended; 0 where not.
 	ExpireAt int64      `json:"expire_at,omitempty"`
 	Moving   bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -201,10 +202,40 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 			c.Lineage = judgement
 		}
 	}
-	r = &Result{Lineage: judgement, Facts: facts, Counts: map[Verdict]int{}}
-	for f, err := range Compare(o.Rows(), image.Rows(), c) {
+	if r, err = o.compare(&c, facts, image.Rows()); err != nil {
+		return nil, false, err
+	}
+	return r, image.Atomic(), r.orphans(o, image.Rows())
+}
+
+// compare judges every job, and once more where the first time shows that single keys
+// vanished from a database that seemed to have lost nothing.
+func (o *Options) compare(c *Context, facts lineage.Facts, live Rows) (*Result, error) {
+	c.signs = newSigns()
+	r, err := o.judge(c, facts, live)
+	if err != nil {
+		return nil, err
+	}
+	cut, reasons := c.cuts()
+	maps.DeleteFunc(cut, func(db int32, _ bool) bool { return c.lossy(db) })
+	if len(cut) > 0 {
+		c.Cut, c.gone = cut, c.signs.unlisted
+		c.Lineage.Mode = lineage.Vanished
+		c.Lineage.Reasons = append(slices.Clip(c.Lineage.Reasons), reasons...)
+		c.signs = newSigns()
+		if r, err = o.judge(c, facts, live); err != nil {
+			return nil, err
+		}
+	}
+	r.outlived(o, c.signs.ended)
+	return r, nil
+}
+
+func (o *Options) judge(c *Context, facts lineage.Facts, live Rows) (*Result, error) {
+	r := &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}}
+	for f, err := range Compare(o.Rows(), live, *c) {
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if o.counts(&f) {
 			r.Counts[f.Verdict]++
@@ -213,7 +244,25 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 			r.Findings = append(r.Findings, f)
 		}
 	}
-	return r, image.Atomic(), r.orphans(o, image.Rows())
+	return r, nil
+}
+
+// outlived settles the findings about jobs whose children tell that they ended.
+func (r *Result) outlived(o *Options, ended map[JobKey]string) {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		child, ok := ended[f.Key()]
+		if !ok || f.Status.Ended() || f.Action == None || f.Seen != nil || f.Verdict == Misplaced {
+			continue
+		}
+		if o.counts(f) {
+			r.Counts[f.Verdict]--
+			r.Counts[Completed]++
+		}
+		f.Verdict, f.Action, f.Guard, f.Home, f.ExpireAt = Completed, None, "", nil, 0
+		f.Reason = "job " + child + " waited for it alone, and has been started since"
+		f.Evidence = append(f.Evidence, "live: "+f.Reason)
+	}
 }
 
 // clock is the present by the server's clock, which decides what has expired.

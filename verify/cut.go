@@ -1,0 +1,180 @@
+package verify
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"rqvault/internal/job"
+)
+
+// signs gathers what one comparison saw of keys that vanished one by one from a server
+// that ran on: states that no command of RQ leads to. Which key is gone tells nothing of
+// others, so jobs that left no trace at all are looked at again in their light.
+type signs struct {
+	cut      map[int32]string        // by database, the first sign in words
+	unlisted map[queueName]*unlisted // queued jobs that are in no list
+	ended    map[JobKey]string       // jobs that must have ended, and which child says so
+}
+
+type queueName struct {
+	db    int32
+	queue string
+}
+
+// unlisted holds the least positions of such jobs in the snapshot's list, in order: as
+// many as dead workers can have taken from it, and one.
+type unlisted struct {
+	jobs int
+	low  []int64
+}
+
+func newSigns() *signs {
+	return &signs{cut: map[int32]string{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}}
+}
+
+// note looks at one job that both sides know something of.
+func (c *Context) note(s, l *job.Row) {
+	if c.signs == nil || !s.Exists {
+		return
+	}
+	if sign := c.vanished(s, l); sign != "" && c.signs.cut[s.DB] == "" {
+		c.signs.cut[s.DB] = sign
+	}
+	c.noteUnlisted(s, l)
+	c.noteChild(s, l)
+}
+
+// vanished says which key of the job is gone that RQ would not have removed, "" if none.
+func (c *Context) vanished(s, l *job.Row) string {
+	now := float64(c.Now.UnixMilli()) / 1e3
+	gone := !l.Exists && !l.Stub
+	for _, p := range l.Places {
+		switch {
+		case gone && (p.Kind == job.InFinished || p.Kind == job.InFailed) && (p.Score < 0 || p.Score > now+slack || math.IsInf(p.Score, 1)):
+			return fmt.Sprintf("job %s is listed as %s, and its hash went before its time", s.ID, p.Kind)
+		case gone && p.Kind == job.InQueue && s.ExpireAt == 0:
+			return fmt.Sprintf("job %s is listed in queue %s, and its hash, which has no expiry, is gone", s.ID, p.Queue)
+		}
+	}
+	if !l.Exists || len(l.Places) > 0 || l.CreatedAt != s.CreatedAt {
+		return ""
+	}
+	switch l.Status {
+	case job.Finished, job.Failed, job.Stopped:
+		if l.ExpireAt == 0 || float64(l.ExpireAt)/1e3 > now+slack {
+			return fmt.Sprintf("job %s is %s, and no registry has it", s.ID, l.Status)
+		}
+	case job.Deferred, job.Scheduled:
+		if l.Version() == s.Version() {
+			return fmt.Sprintf("job %s is %s, and no registry has it", s.ID, l.Status)
+		}
+	}
+	return ""
+}
+
+// slack is by how many seconds a registry's score and a key's expiry may differ.
+const slack = 5
+
+// noteUnlisted counts queued jobs whose list has lost them.
+func (c *Context) noteUnlisted(s, l *job.Row) {
+	p := s.Place(job.InQueue)
+	if p == nil || !l.Exists || l.Status != job.Queued || len(l.Places) > 0 || l.Version() != s.Version() {
+		return
+	}
+	k := queueName{s.DB, p.Queue}
+	u := c.signs.unlisted[k]
+	if u == nil {
+		u = &unlisted{}
+		c.signs.unlisted[k] = u
+	}
+	u.jobs++
+	at, _ := slices.BinarySearch(u.low, p.Position)
+	u.low = slices.Insert(u.low, at, p.Position)
+	u.low = u.low[:min(len(u.low), c.takeable()+1)]
+}
+
+// takeable is how many ids may be in no list because workers died with them in hand.
+func (c *Context) takeable() int { return len(c.Workers) + 1 }
+
+// noteChild remembers the parent of a child that waited for it alone and does not wait
+// any more: only that parent's end can have started it. A child that a restore put back
+// proves nothing, since that may have taken a missing parent for one that ended.
+func (c *Context) noteChild(s, l *job.Row) {
+	if s.Status != job.Deferred || !l.Exists || l.CreatedAt != s.CreatedAt || len(s.Parents) != 1 {
+		return
+	}
+	switch l.Status {
+	case job.Queued, job.Started, job.Finished, job.Failed:
+	default:
+		return
+	}
+	if c.signed(s) || !c.lossy(s.DB) && !c.Cut[s.DB] {
+		return
+	}
+	c.signs.ended[JobKey{s.DB, s.Parents[0]}] = s.ID
+}
+
+func (c *Context) signed(s *job.Row) bool {
+	k := JobKey{s.DB, s.ID}
+	return c.Restored != nil && c.Restored(k) || c.Halfway != nil && c.Halfway(k)
+}
+
+// cuts returns the databases that lost single keys, with the reasons. A worker that dies
+// between its queue and its job leaves one id in no list, so only more than those count.
+func (c *Context) cuts() (dbs map[int32]bool, reasons []string) {
+	dbs = map[int32]bool{}
+	for _, db := range slices.Sorted(maps.Keys(c.signs.cut)) {
+		dbs[db] = true
+		reasons = append(reasons, "keys vanished that RQ never removes by itself: "+c.signs.cut[db])
+	}
+	for k, u := range c.signs.unlisted {
+		if u.jobs > c.takeable() && !dbs[k.db] {
+			dbs[k.db] = true
+			reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %d jobs of queue %s are queued, and no list has them", u.jobs, k.queue))
+		}
+	}
+	return dbs, reasons
+}
+
+// behind reports whether the job stood behind one that still waited when their list
+// vanished: it cannot have been taken before, and not after.
+func (c *Context) behind(s *job.Row) bool {
+	p := s.Place(job.InQueue)
+	if p == nil {
+		return false
+	}
+	u := c.gone[queueName{s.DB, p.Queue}]
+	return u != nil && u.jobs > c.takeable() && p.Position > u.low[len(u.low)-1]
+}
+
+// defaultResultTTL is how long RQ keeps a job that succeeded, where it does not say.
+const defaultResultTTL = 500
+
+// recorded reports whether live would still have the job's record, had it ended since the
+// snapshot. One that keeps no record of a success never tells.
+func (c *Context) recorded(s *job.Row) bool {
+	if s.Status.Ended() {
+		return s.ExpireAt == 0 || s.ExpireAt > c.Now.UnixMilli()
+	}
+	ttl := int64(defaultResultTTL)
+	if s.HasResultTTL {
+		ttl = s.ResultTTL
+	}
+	return ttl <= 0 || c.Taken.Unix()+ttl > c.Now.Unix()
+}
+
+// judgeCut is for a job that is gone without a trace from a database that lost keys.
+func (c *Context) judgeCut(s *job.Row) Finding {
+	const without = "keys vanished from this database"
+	switch {
+	case c.behind(s):
+		return c.decide(s, Lost, "%s, and jobs before it in its queue still waited then: nobody had taken it", without)
+	case !c.recorded(s):
+		return finding(s, Completed, None, "gone as ended jobs go, and so long after the snapshot that its record would be gone too")
+	case s.Status == job.Started:
+		return c.judgeStarted(s)
+	}
+	return c.decide(s, Uncertain, "%s, and this job is gone without the record that its end would have left", without)
+}
