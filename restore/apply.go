@@ -160,7 +160,7 @@ func (a *applier) registerQueues(ctx context.Context) error {
 		key := a.o.Schema.QueuesKey()
 		c := &call{keys: []string{a.w.ledger, key}}
 		a.w.head(c, "queues", statePlaced, guardOnce, "")
-		c.add(0, "steps", 0)
+		c.add(0, 0, "steps", 0)
 		for i := 0; i < len(names); i += membersPerStep {
 			args := []any{"SADD", key}
 			for _, n := range names[i:min(len(names), i+membersPerStep)] {

@@ -97,7 +97,7 @@ func (a *applier) forget(p *job.Row) Call {
 	key := a.o.Schema.PartKey(p.ID, job.DependentsPart)
 	c := &call{keys: []string{a.w.ledger, key}}
 	a.w.head(c, "children:"+p.ID, statePlaced, guardOnce, "")
-	c.add(0, "steps", 0)
+	c.add(0, 0, "steps", 0)
 	c.step(nil, "DEL", key)
 	return Call{Keys: c.keys, Args: c.args}
 }

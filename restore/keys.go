@@ -148,7 +148,7 @@ func (a *applier) key(ctx context.Context, k *index.KeyRow, s *Step) error {
 func (w *writer) key(name string, rec *keyspace.Record) (Call, error) {
 	c := &call{keys: []string{w.ledger, name}}
 	w.head(c, keyEntry(name), statePlaced, verify.GuardAbsent, "")
-	c.add(0)
+	c.add(0, 0)
 	if p := payload(rec); p != nil && !w.fields {
 		return Call{Keys: c.keys, Args: append(c.args, "restore", rec.ExpireAt, p)}, nil
 	}

@@ -6,7 +6,8 @@
 --       guard ('absent', 'same', 'seen': the same, to be replaced, 'waiting': absent, and a list or registry has the id, or
 --       'once': nothing is demanded),
 --       the field that makes a hash a job ('' for a plain key),
---       n, n times (field, value): the version, which a 'same' guard demands,
+--       n, m, n times (field, value): the version, which a 'same' guard demands; the
+--         first m fields are those by which release.lua knows it,
 --       for 'waiting': 'list' or 'zset', the key, the id,
 --       for 'seen', which demands the version too: n, n times ('list', 'zset' or 'stay', the
 --       key) from which the id goes, the id,
@@ -51,10 +52,13 @@ end
 local names = {}
 local exists = redis.call('EXISTS', key) == 1
 local matches = true
-for i = 1, tonumber(take()) do
-  local want
-  names[i], want = take(), take()
-  if (guard == 'same' or guard == 'seen') and matches and (redis.call('HGET', key, names[i]) or '') ~= want then
+local fields, known = tonumber(take()), tonumber(take())
+for i = 1, fields do
+  local name, want = take(), take()
+  if i <= known then
+    names[i] = name
+  end
+  if (guard == 'same' or guard == 'seen') and matches and (redis.call('HGET', key, name) or '') ~= want then
     matches = false
   end
 end

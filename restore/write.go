@@ -197,7 +197,11 @@ func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind key
 func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
 	if s.Guard == verify.GuardSeen {
 		texts := w.schema.VersionTexts(s.Seen.row())
-		c.add(len(texts))
+		c.add(len(texts), len(w.schema.VersionFields()))
+		for _, n := range w.schema.VersionFields() {
+			c.add(n, texts[n])
+			delete(texts, n)
+		}
 		for _, n := range slices.Sorted(maps.Keys(texts)) {
 			c.add(n, texts[n])
 		}
@@ -214,7 +218,7 @@ func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
 			return fmt.Errorf("read the hash of job %q: %w", s.JobID, err)
 		}
 	}
-	c.add(len(names))
+	c.add(len(names), len(names))
 	for _, n := range names {
 		c.add(n, have[n])
 	}
