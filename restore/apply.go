@@ -32,17 +32,19 @@ const (
 type Result string
 
 // The results. Restored: put back whole. Repaired: only its place was missing. Skipped:
-// nothing to do any more. Held: left for a person. Failed: Redis refused.
+// nothing to do any more. Refused: a reviewed plan's job has changed since, and was left.
+// Held: left for a person. Failed: Redis refused.
 const (
 	Restored Result = "restored"
 	Repaired Result = "repaired"
 	Skipped  Result = "skipped"
+	Refused  Result = "refused"
 	Held     Result = "held"
 	Failed   Result = "failed"
 )
 
 // Results lists them all.
-var Results = []Result{Restored, Repaired, Skipped, Held, Failed}
+var Results = []Result{Restored, Repaired, Skipped, Refused, Held, Failed}
 
 // Outcome is the result of one step.
 type Outcome struct {
@@ -66,15 +68,18 @@ type Options struct {
 	Registered map[string][]string // lists that the snapshot's queues were registered under, by database
 	TakenAt    time.Time           // the instant of the snapshot, by the server's clock
 	Now        func() time.Time    // by the server's clock
+	Reviewed   bool                // the plan comes from a file that a person has read
 	Pace       Pace
-	Outcome    func(Outcome) // told once for each step
+	Suspend    bool                    // keep workers from taking new jobs meanwhile
+	Suspended  func(db int, ours bool) // told of each database; not ours: somebody else had suspended it; may be nil
+	Outcome    func(Outcome)           // told once for each step
 	Progress   func(done, total int)
 }
 
 // Apply carries out a plan's steps. It can be stopped at any moment and run again with
 // the same or a newly made plan: the end is the same. An error means that it stopped in
 // the middle; refusals of single steps are outcomes.
-func Apply(ctx context.Context, p *Plan, o Options) error {
+func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
 	steps := slices.Clone(p.Steps) // what becomes of them is noted in them
 	for i := range steps {
@@ -90,6 +95,13 @@ func Apply(ctx context.Context, p *Plan, o Options) error {
 	a.total = len(a.steps)
 	if a.total == 0 {
 		return nil
+	}
+	if o.Suspend {
+		lift, err2 := a.suspend(ctx)
+		defer func() { err = errors.Join(err, lift()) }()
+		if err2 != nil {
+			return err2
+		}
 	}
 	if err := a.registerQueues(ctx); err != nil {
 		return err

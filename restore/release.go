@@ -218,7 +218,7 @@ func (a *applier) place(ctx context.Context, k queueKey, steps []*Step, pivot, i
 		case "gone":
 			a.outcome(s, Skipped, "its own expiry passed while it was put back")
 		case "changed":
-			a.outcome(s, Skipped, "somebody else has had it since its data came back: live wins")
+			a.outcome(s, a.refused(), "somebody else has had it since its data came back: live wins")
 		default:
 			a.outcome(s, Skipped, putBack)
 			last = s.JobID

@@ -31,11 +31,22 @@ func (a *applier) reply(p pending, reply any) (again bool) {
 			a.outcome(p.step, Skipped, putBack)
 		}
 	case "present":
-		a.outcome(p.step, Skipped, "live has it now: live wins")
+		if detail != "" { // its id is where it was to go
+			a.outcome(p.step, Skipped, "live has it now: live wins")
+			return false
+		}
+		a.outcome(p.step, a.refused(), "live has it now: live wins")
 	case "stub":
 		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
 	case "changed":
-		a.outcome(p.step, Skipped, "it has changed in live since the plan was made: live wins")
+		switch {
+		case detail == stateHeld && p.step.twofold():
+			a.prepared(p)
+		case detail != "":
+			a.outcome(p.step, Skipped, putBack)
+		default:
+			a.outcome(p.step, a.refused(), "it has changed in live since the plan was made: live wins")
+		}
 	case "expired":
 		a.outcome(p.step, Skipped, "its own expiry has passed")
 	case "moved":
@@ -44,7 +55,7 @@ func (a *applier) reply(p pending, reply any) (again bool) {
 			p.step.Guard, p.step.Home = verify.GuardAbsent, nil
 			return true
 		}
-		a.outcome(p.step, Skipped, "its id waits no more")
+		a.outcome(p.step, a.refused(), "its id waits no more")
 	case "refused":
 		if p.fields {
 			a.outcome(p.step, Failed, "Redis refused it: "+detail)
@@ -56,6 +67,15 @@ func (a *applier) reply(p pending, reply any) (again bool) {
 		a.outcome(p.step, Failed, "Redis refused it: "+detail)
 	}
 	return false
+}
+
+// refused is the result of a step that does not fit any more: an exact plan was reviewed,
+// or this run's own comparison is a moment old.
+func (a *applier) refused() Result {
+	if a.o.Reviewed {
+		return Refused
+	}
+	return Skipped
 }
 
 // putBack is said of what the ledger knows.

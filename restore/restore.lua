@@ -15,8 +15,8 @@
 --         'restore': the payload; 'fields': n, n times (field, value);
 --         'keep': it is there already; 'steps': the steps make it
 --       then the steps: argument count, command, arguments …
--- Replies {word, detail}: done; ledger; present, stub, changed, moved, expired (nothing was
---   done);
+-- Replies {word, detail}: done; ledger; present, stub, changed (the detail is what an earlier
+--   run signed for it, if one did), moved, expired (nothing was done);
 --   refused (RESTORE is not possible here, nothing was done); failed (stopped between).
 local ledger, key = KEYS[1], KEYS[2]
 local at = 0
@@ -45,7 +45,10 @@ local entry, life, state, since, guard, payload = take(), take(), take(), take()
 -- What an earlier run did must not be done again, but what it did may have been undone:
 -- those guards look for themselves.
 local word, signed = string.match(redis.call('HGET', ledger, entry) or '', '^(%a+):(%d+)')
-if word and tonumber(signed) >= tonumber(since) and (guard == 'absent' or guard == 'once' or word == 'held' and guard ~= 'seen') then
+if word and tonumber(signed) < tonumber(since) then
+  word = nil
+end
+if word and (guard == 'absent' or guard == 'once' or word == 'held' and guard ~= 'seen') then
   return {'ledger', word}
 end
 
@@ -64,7 +67,7 @@ for i = 1, fields do
 end
 if guard == 'same' or guard == 'seen' then
   if not matches then
-    return {'changed', ''}
+    return {'changed', word or ''}
   end
 elseif guard ~= 'once' then
   if exists then

@@ -30,6 +30,7 @@ func compareFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "patience", Usage: "how long a job may be in no list while workers are alive, before that counts", Value: 2 * time.Minute, EnvVars: []string{"RQVAULT_PATIENCE"}},
 		&cli.StringSliceFlag{Name: "queue", Usage: "only jobs of this queue; may be repeated"},
 		&cli.StringSliceFlag{Name: "job", Usage: "only this job id; may be repeated"},
+		&cli.BoolFlag{Name: "evidence", Usage: "show what each verdict rests on; always on with --job"},
 		&cli.StringSliceFlag{Name: "status", Usage: "only jobs with this status in the snapshot; may be repeated"},
 	})
 }

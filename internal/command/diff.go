@@ -87,7 +87,7 @@ func diffJSON(m *snapshot.Manifest, r *verify.Result, p verify.Policy) diffOut {
 func (e *env) printDiff(c *cli.Context, m *snapshot.Manifest, r *verify.Result, p *restore.Plan) {
 	fmt.Fprintf(e.out, "live Redis against snapshot %s, taken %s ago\n", m.ID, age(e.now().Sub(m.CreatedAt)))
 	e.printLineage(r.Lineage)
-	e.printSteps(p.Steps)
+	e.printSteps(p, evident(c))
 	t := newTable(e.out, "VERDICT", "JOBS", "MEANING")
 	for _, v := range verify.Verdicts {
 		if n := r.Counts[v]; n > 0 {
@@ -137,11 +137,12 @@ const maxLines = 10
 
 var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Requeue: "+", verify.Fail: "+", verify.Forward: "-", verify.Hold: "!"}
 
+// evident reports whether a person asked for the evidence, in words or by naming jobs.
+func evident(c *cli.Context) bool { return c.Bool("evidence") || len(c.StringSlice("job")) > 0 }
+
 // printSteps shows what would be done, grouped by queue and verdict, as a plan is read.
-func (e *env) printSteps(steps []restore.Step) {
-	if len(steps) == 0 {
-		return
-	}
+func (e *env) printSteps(p *restore.Plan, evidence bool) {
+	steps := p.Steps
 	counts := map[verify.Action]int{}
 	for i := 0; i < len(steps); {
 		first := &steps[i]
@@ -149,7 +150,7 @@ func (e *env) printSteps(steps []restore.Step) {
 		for same < len(steps) && steps[same].DB == first.DB && steps[same].Queue == first.Queue && steps[same].Verdict == first.Verdict {
 			same++
 		}
-		e.printGroup(steps[i:same])
+		e.printGroup(steps[i:same], evidence)
 		for _, s := range steps[i:same] {
 			counts[s.Action]++
 		}
@@ -159,10 +160,14 @@ func (e *env) printSteps(steps []restore.Step) {
 	if n := counts[verify.Forward]; n > 0 {
 		fmt.Fprintf(e.out, "%d to take out of queues (-), ", n)
 	}
-	fmt.Fprintf(e.out, "%d held for you (!)\n\n", counts[verify.Hold])
+	stay := -len(steps)
+	for _, n := range p.Counts {
+		stay += n
+	}
+	fmt.Fprintf(e.out, "%d held for you (!), %d stay as they are (=)\n\n", counts[verify.Hold], max(stay, 0))
 }
 
-func (e *env) printGroup(group []restore.Step) {
+func (e *env) printGroup(group []restore.Step, evidence bool) {
 	first := group[0]
 	where := "queue " + first.Queue
 	if first.Key != "" {
@@ -179,6 +184,11 @@ func (e *env) printGroup(group []restore.Step) {
 			break
 		}
 		t.row("  "+symbols[s.Action], s.JobID+s.Key, s.Status, s.Reason)
+		if evidence {
+			for _, words := range s.Evidence {
+				t.row("", "", "", "  "+words)
+			}
+		}
 	}
 	_ = t.flush()
 	fmt.Fprintln(e.out)

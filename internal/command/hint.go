@@ -43,8 +43,8 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 				line = append(line, "--"+name, quote(withoutPassword(c.String(f.Name))))
 			}
 		case *cli.BoolFlag:
-			if name == "extend-ttl" {
-				line = append(line, "--extend-ttl")
+			if name == "extend-ttl" || name == "suspend" {
+				line = append(line, "--"+name)
 			}
 		case *cli.DurationFlag:
 			line = append(line, "--"+name, c.Duration(name).String())

@@ -35,6 +35,7 @@ func (e *env) restoreCommand() *cli.Command {
 			&cli.BoolFlag{Name: "apply", Usage: "do it"},
 			&cli.IntFlag{Name: "resume-rate", Usage: "put at most so many ids per second back into queues; 0 for no limit", EnvVars: []string{"RQVAULT_RESUME_RATE"}},
 			&cli.Int64Flag{Name: "max-queue-depth", Usage: "put none into a queue that is this long, until it has shrunk; 0 for no limit", EnvVars: []string{"RQVAULT_MAX_QUEUE_DEPTH"}},
+			&cli.BoolFlag{Name: "suspend", Usage: "keep RQ's workers from taking new jobs until all ids are back"},
 			&cli.StringFlag{Name: "plan", Usage: "do exactly what this plan `FILE` says (from diff --out)"},
 			&cli.StringSliceFlag{Name: "keys", Usage: "instead of jobs: other keys that match this glob `PATTERN`, such as 'session:*'; may be repeated"},
 		}, outputFlags()),
@@ -59,6 +60,9 @@ func (e *env) restore(c *cli.Context) error {
 	}
 	if c.Int("resume-rate") < 0 || c.Int64("max-queue-depth") < 0 {
 		return usage("--resume-rate and --max-queue-depth are counts: use 0 for no limit")
+	}
+	if c.Bool("suspend") && (c.Int64("max-queue-depth") > 0 || c.IsSet("keys")) {
+		return usage("--suspend goes with jobs, and without --max-queue-depth: queues do not shrink while the workers are suspended")
 	}
 	cat, err := e.catalog(c)
 	if err != nil {
@@ -127,7 +131,7 @@ func (e *env) dryRun(c *cli.Context, p *restore.Plan) error {
 	if !c.Bool("json") {
 		fmt.Fprintf(e.out, "restore from snapshot %s: dry run, nothing is changed\n", p.Snapshot)
 		e.printLineage(p.Lineage)
-		e.printSteps(p.Steps)
+		e.printSteps(p, evident(c))
 		if len(p.Steps) == 0 {
 			fmt.Fprintln(e.out, "nothing to restore")
 			return nil
@@ -198,7 +202,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	now := func() time.Time { return e.now().Add(skew) }
 	out := newRestoreOut(p, true)
 	o := restore.Options{Redis: cmp.redis, Values: values, Schema: e.schema, Format: format, Rows: cmp.rows,
-		Pace: e.pace(c, progress), Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
+		Reviewed: c.String("plan") != "", Pace: e.pace(c, progress), Suspend: c.Bool("suspend"), Suspended: e.suspended, Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
 		Progress: func(done, total int) { progress.begun("restoring (jobs)", int64(done), int64(total)) }}
 	err = restore.Apply(c.Context, p, o)
 	if err == nil {
@@ -211,6 +215,19 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 		e.printRestored(c, p, out, err == nil)
 	}
 	return partly(out, err)
+}
+
+// suspended says what a suspension does, and what it does not.
+func (e *env) suspended(db int, ours bool) {
+	flag := fmt.Sprintf("%s in database %d", e.schema.SuspendKey(), db)
+	text := fmt.Sprintf("workers are suspended (%s) until the ids are back, and at most %s should this restore die; one that already waits for a job still takes one",
+		flag, restore.SuspendLife)
+	if !ours {
+		text = fmt.Sprintf("workers were suspended already (%s), and that is left as it is; when you want them to go on: redis-cli -u %s -n %d del %s",
+			flag, quote(e.target), db, e.schema.SuspendKey())
+	}
+	e.stopProgress()
+	e.warn([]string{text})
 }
 
 // pace reads how slowly ids return to their queues.
@@ -227,12 +244,15 @@ func (e *env) pace(c *cli.Context, progress *bar) restore.Pace {
 // partly says how far a restore came that did not come to its end.
 func partly(out *restoreOut, err error) error {
 	done := out.Counts[restore.Restored] + out.Counts[restore.Repaired]
-	failed := out.Counts[restore.Failed]
+	failed, refused := out.Counts[restore.Failed], out.Counts[restore.Refused]
 	switch {
 	case err != nil && (done > 0 || errors.Is(err, live.ErrUnreachable)):
 		return fmt.Errorf("%w: %w", errPartly, err)
 	case err != nil:
 		return fmt.Errorf("nothing was restored: %w", err)
+	case failed == 0 && refused > 0:
+		return &advice{fmt.Errorf("%w: %s of the plan changed in live since it was made, and live wins", errPartly, plural(int64(refused), "job")),
+			"make a new plan of what is left: rqvault diff --out plan.json"}
 	case failed == 0:
 		return nil
 	}
@@ -287,7 +307,7 @@ func refuseTarget(f lineage.Facts) error {
 func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, whole bool) {
 	shown := map[restore.Result]int{}
 	t := newTable(e.out, "RESULT", "JOB", "QUEUE", "REASON")
-	for _, r := range []restore.Result{restore.Failed, restore.Held, restore.Skipped, restore.Repaired, restore.Restored} {
+	for _, r := range []restore.Result{restore.Failed, restore.Refused, restore.Held, restore.Skipped, restore.Repaired, restore.Restored} {
 		for _, x := range out.Outcomes {
 			if x.Result != r {
 				continue
@@ -306,8 +326,12 @@ func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, wh
 		fmt.Fprintln(e.out)
 	}
 	n := out.Counts
-	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %d held, %d failed\n",
-		n[restore.Restored], n[restore.Repaired], n[restore.Skipped], n[restore.Held], n[restore.Failed])
+	refused := ""
+	if n[restore.Refused] > 0 {
+		refused = fmt.Sprintf("%d refused, ", n[restore.Refused])
+	}
+	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %s%d held, %d failed\n",
+		n[restore.Restored], n[restore.Repaired], n[restore.Skipped], refused, n[restore.Held], n[restore.Failed])
 	if len(out.Outcomes) == 0 {
 		fmt.Fprintf(e.out, "nothing of snapshot %s is missing, and nothing was changed\n", out.Snapshot)
 		return

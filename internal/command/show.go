@@ -19,8 +19,10 @@ func (e *env) showCommand() *cli.Command {
 		Name:      "show",
 		Usage:     "what a snapshot holds, or what a plan would do",
 		ArgsUsage: "[SNAPSHOT | plan.json]",
-		Flags:     flags(storeFlags(), outputFlags()),
-		Action:    e.show,
+		Flags: flags(storeFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "evidence", Usage: "of a plan: show what each verdict rests on"},
+		}, outputFlags()),
+		Action: e.show,
 	}
 }
 
@@ -81,7 +83,7 @@ func (e *env) showPlan(c *cli.Context, name string) error {
 	}
 	fmt.Fprintf(e.out, "plan of %s from snapshot %s, policy %s\n", p.CreatedAt.Format(time.RFC3339), p.Snapshot, p.Policy)
 	e.printLineage(p.Lineage)
-	e.printSteps(p.Steps)
+	e.printSteps(p, evident(c))
 	return nil
 }
 

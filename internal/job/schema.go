@@ -82,6 +82,9 @@ type Schema interface {
 	PlaceKey(kind PlaceKind, queue string) string
 	// QueuesKey is the set of all queues, GroupsKey that of all groups' names.
 	QueuesKey() string
+	// SuspendKey is the flag that keeps workers from taking the next job as long as it is
+	// there.
+	SuspendKey() string
 	GroupsKey() string
 	// VersionFields are the fields of a job's hash that change with every turn of its life.
 	VersionFields() []string

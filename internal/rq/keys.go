@@ -253,6 +253,10 @@ func (Schema) PlaceKey(kind job.PlaceKind, queue string) string {
 // QueuesKey is the set of all queues, which holds the names of their lists.
 func (Schema) QueuesKey() string { return queuesKey }
 
+// SuspendKey is what workers look for between two jobs. One that waits for a job in its
+// list already does not look again before it has run one.
+func (Schema) SuspendKey() string { return "rq:suspended" }
+
 // GroupsKey is the set of all groups' names.
 func (Schema) GroupsKey() string { return groupsKey }
 
