@@ -79,16 +79,16 @@ for i in range(4): queue('q').enqueue('tasks.note', '` + marker + `', i, job_id=
 	if !strings.Contains(r.out, "dry run") || v.status("o0") != "" {
 		t.Errorf("without --apply the plan was carried out:\n%s", r.out)
 	}
-	d := v.restore(0, "--plan", plan)
-	if got := d.with("skipped"); !slices.Equal(got, []string{"o1"}) {
-		t.Errorf("skipped %q, want o1, which has changed since", got)
+	d := v.restore(6, "--plan", plan)
+	if got := d.with("refused"); !slices.Equal(got, []string{"o1"}) {
+		t.Errorf("refused %q, want o1, which has changed since", got)
 	}
 	if got := d.with("restored"); !slices.Equal(got, []string{"o0", "o2", "o3"}) {
 		t.Errorf("restored %q, want o0, o2, o3", got)
 	}
 	v.wantList("q", "o0", "o2", "o3", "o1")
 	digest := v.s.Digest(t.Context())
-	if d := v.restore(0, "--plan", plan); d.Counts["restored"] > 0 || v.s.Digest(t.Context()) != digest {
+	if d := v.restore(6, "--plan", plan); d.Counts["restored"] > 0 || v.s.Digest(t.Context()) != digest {
 		t.Errorf("the plan carried out twice did %v", d.Counts)
 	}
 
