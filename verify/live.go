@@ -30,6 +30,8 @@ type Image interface {
 	Rows() Rows // may be read again
 	Watermark() time.Time
 	Workers() []job.Worker
+	Marks() *Marks                   // of the queue library's keys
+	Registered() map[string][]string // names in the set of queues, by database
 	// Atomic reports whether all of it is from one instant.
 	Atomic() bool
 	Close() error
@@ -99,12 +101,8 @@ func Against(ctx context.Context, o Options) (*Result, error) {
 
 // again looks once more, after that time.
 func (o *Options) again(ctx context.Context, before *Result, wait time.Duration) (*Result, error) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := pause(ctx, wait); err != nil {
+		return nil, err
 	}
 	r, _, err := o.look(ctx)
 	if err != nil {

@@ -63,9 +63,11 @@ func (i *fakeImage) Watermark() time.Time {
 	}
 	return taken.Add(-time.Minute)
 }
-func (i *fakeImage) Workers() []job.Worker { return i.f.workers }
-func (i *fakeImage) Atomic() bool          { return i.f.atomic }
-func (i *fakeImage) Close() error          { i.f.closed++; return i.f.errs["close"] }
+func (i *fakeImage) Workers() []job.Worker           { return i.f.workers }
+func (i *fakeImage) Marks() *verify.Marks            { return verify.NewMarks(rq.Schema{}) }
+func (i *fakeImage) Registered() map[string][]string { return nil }
+func (i *fakeImage) Atomic() bool                    { return i.f.atomic }
+func (i *fakeImage) Close() error                    { i.f.closed++; return i.f.errs["close"] }
 
 // restartedFacts are of a server that came back from an older dump.
 func restartedFacts() lineage.Facts {

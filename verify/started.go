@@ -70,13 +70,20 @@ func (c *Context) decideHold(s *job.Row, why string) Finding {
 
 // deadAt is when a run of the job that was seen in the snapshot is over for sure.
 func (c *Context) deadAt(s *job.Row) time.Time {
-	timeout := time.Duration(s.Timeout) * time.Second
-	if s.Timeout == 0 {
-		timeout = defaultTimeout
-	}
 	since := c.Taken
 	if c.Lineage.StartedAt.After(since) {
 		since = c.Lineage.StartedAt
 	}
-	return since.Add(max(heartbeatLife, timeout+timeoutGrace))
+	dead, _ := DeadAt(s, since)
+	return dead
+}
+
+// DeadAt is when a run of the job that was alive at that instant is over for sure, and
+// false for a job that may run for ever.
+func DeadAt(r *job.Row, alive time.Time) (time.Time, bool) {
+	timeout := time.Duration(r.Timeout) * time.Second
+	if r.Timeout == 0 {
+		timeout = defaultTimeout
+	}
+	return alive.Add(max(heartbeatLife, timeout+timeoutGrace)), r.Timeout >= 0
 }

@@ -115,6 +115,15 @@ func assumed(c *cli.Context) (lineage.Mode, error) {
 	return m, nil
 }
 
+// startedFlag is what becomes of jobs that were running; "" leaves it to the policy.
+func startedFlag(c *cli.Context) (verify.OnStarted, error) {
+	started := verify.OnStarted(c.String("started"))
+	if !slices.Contains([]verify.OnStarted{"", verify.StartedRequeue, verify.StartedFail, verify.StartedHold}, started) {
+		return "", usage("--started %s: use requeue, fail or hold", started)
+	}
+	return started, nil
+}
+
 // plan compares and makes a plan of what is selected.
 func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Plan, error) {
 	sel, err := selection(c)
@@ -129,9 +138,9 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	if err != nil {
 		return nil, nil, err
 	}
-	started := verify.OnStarted(c.String("started"))
-	if !slices.Contains([]verify.OnStarted{"", verify.StartedRequeue, verify.StartedFail, verify.StartedHold}, started) {
-		return nil, nil, usage("--started %s: use requeue, fail or hold", started)
+	started, err := startedFlag(c)
+	if err != nil {
+		return nil, nil, err
 	}
 	m := cmp.manifest
 	planner := restore.NewPlanner(sel)

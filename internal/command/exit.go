@@ -18,6 +18,7 @@ import (
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
 	"rqvault/restore"
+	"rqvault/verify"
 )
 
 // The exit codes, as docs/cli.md lists them.
@@ -73,6 +74,7 @@ var rules = []rule{
 	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{errPartly, exitPartly, "run the same command again: it goes on where it stopped and doubles nothing"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
+	{verify.ErrInvariant, exitUsage, "docs/invariants.md lists them"},
 	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots"},
 	{snapshot.ErrAmbiguous, exitUsage, "give more of the id: rqvault snapshots lists them"},
 	{snapshot.ErrBadID, exitUsage, "see the ids: rqvault snapshots"},

@@ -35,6 +35,8 @@ func (e *env) restoreCommand() *cli.Command {
 			&cli.BoolFlag{Name: "apply", Usage: "do it"},
 			&cli.IntFlag{Name: "resume-rate", Usage: "put at most so many ids per second back into queues; 0 for no limit", EnvVars: []string{"RQVAULT_RESUME_RATE"}},
 			&cli.Int64Flag{Name: "max-queue-depth", Usage: "put none into a queue that is this long, until it has shrunk; 0 for no limit", EnvVars: []string{"RQVAULT_MAX_QUEUE_DEPTH"}},
+			&cli.BoolFlag{Name: "repair", Usage: "instead: repair what breaks RQ's own invariants in live Redis (see verify --live); needs no snapshot"},
+			invariantFlag(),
 			&cli.BoolFlag{Name: "suspend", Usage: "keep RQ's workers from taking new jobs until all ids are back"},
 			&cli.StringFlag{Name: "plan", Usage: "do exactly what this plan `FILE` says (from diff --out)"},
 			&cli.StringSliceFlag{Name: "keys", Usage: "instead of jobs: other keys that match this glob `PATTERN`, such as 'session:*'; may be repeated"},
@@ -44,6 +46,9 @@ func (e *env) restoreCommand() *cli.Command {
 }
 
 func (e *env) restore(c *cli.Context) error {
+	if c.Bool("repair") {
+		return e.repair(c)
+	}
 	var reviewed *restore.Plan
 	ref := c.Args().First()
 	if name := c.String("plan"); name != "" {

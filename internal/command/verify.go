@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
 	"rqvault/verify"
 )
 
@@ -20,23 +21,30 @@ type verifyOut struct {
 	Bytes    int64       `json:"bytes"`
 	Seconds  float64     `json:"seconds"`
 	Problems []string    `json:"problems"`
+	// Breaches are the invariants of RQ that do not hold in it.
+	Breaches []verify.Breach `json:"breaches,omitempty"`
 }
 
 func (e *env) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
-		Usage:     "read every stored byte of a snapshot back and prove it",
+		Usage:     "read every stored byte of a snapshot back and prove it; with --live: check RQ's own rules in live Redis",
 		ArgsUsage: "[SNAPSHOT]",
-		Flags: flags(storeFlags(), []cli.Flag{
+		Flags: flags(storeFlags(), redisFlags(), viaFlags(source.Scan, "with --live: how to read the jobs: scan (no fork), sync or bgsave (one instant)"), []cli.Flag{
+			&cli.BoolFlag{Name: "live", Usage: "check RQ's invariants in live Redis, not a snapshot; changes nothing"},
+			invariantFlag(),
+			&cli.DurationFlag{Name: "patience", Usage: "with --live: how long what a job on its way breaks may stay so while workers are alive", Value: 2 * time.Minute, EnvVars: []string{"RQVAULT_PATIENCE"}},
 			&cli.BoolFlag{Name: "all", Usage: "every snapshot of the source"},
 			&cli.BoolFlag{Name: "no-stamp", Usage: "do not store the result beside the snapshot"},
-			&cli.StringFlag{Name: "temp-dir", Usage: "`DIR` for temporary files", EnvVars: []string{"RQVAULT_TEMP_DIR"}},
 		}, outputFlags()),
 		Action: e.verify,
 	}
 }
 
 func (e *env) verify(c *cli.Context) error {
+	if c.Bool("live") {
+		return e.verifyLive(c)
+	}
 	cat, err := e.catalog(c)
 	if err != nil {
 		return err
@@ -46,7 +54,7 @@ func (e *env) verify(c *cli.Context) error {
 		return err
 	}
 	progress := e.startProgress(c.Bool("quiet"))
-	out, damaged := []verifyOut{}, 0
+	out, damaged, broken := []verifyOut{}, 0, 0
 	for _, id := range ids {
 		r, err := e.verifyOne(c, cat, id, progress)
 		if err != nil {
@@ -57,6 +65,7 @@ func (e *env) verify(c *cli.Context) error {
 		if !r.OK {
 			damaged++
 		}
+		broken += faults(r.Breaches)
 		if !c.Bool("json") && !(r.OK && c.Bool("quiet")) {
 			e.printVerified(r)
 		}
@@ -71,6 +80,9 @@ func (e *env) verify(c *cli.Context) error {
 			fmt.Fprintln(e.err, "next: use an undamaged snapshot (rqvault snapshots shows which were verified), and if Redis is well, take a new one: rqvault backup")
 		}
 		return errDamage
+	}
+	if broken > 0 {
+		return errFindings
 	}
 	return nil
 }
@@ -111,6 +123,11 @@ func (e *env) verifyOne(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID, p
 	}
 	out.Problems = append(out.Problems, problems...)
 	out.OK, out.Bytes = len(problems) == 0, m.StoredSize()
+	if out.OK {
+		if out.Breaches, err = e.invariants(c, cat, m); err != nil {
+			return out, err
+		}
+	}
 	out.Seconds = e.now().Sub(began).Round(time.Millisecond).Seconds()
 	if !c.Bool("no-stamp") {
 		e.stamp(c.Context, cat, out)
@@ -129,6 +146,11 @@ func (e *env) stamp(ctx context.Context, cat *snapshot.Catalog, r verifyOut) {
 func (e *env) printVerified(r verifyOut) {
 	if r.OK {
 		fmt.Fprintf(e.out, "%s is whole: %s read in %.1f s, every digest, the dump's own checksum and all counts agree\n", r.Snapshot, size(r.Bytes), r.Seconds)
+		if len(r.Breaches) > 0 {
+			fmt.Fprintf(e.out, "\nat that moment, of RQ's invariants these did not hold:\n\n")
+			e.printBreaches(r.Breaches)
+			fmt.Fprintf(e.out, "whether they hold now: rqvault verify --live\n")
+		}
 		return
 	}
 	fmt.Fprintf(e.out, "%s is DAMAGED:\n", r.Snapshot)

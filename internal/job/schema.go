@@ -30,9 +30,23 @@ type Key struct {
 	Role  Role
 	ID    []byte // Hash, Owned: the job
 	Part  PartName
-	Queue []byte // List, Registry, Members: queue, group or rate-limit key
+	Queue []byte // List, Registry, Members: queue, group or rate-limit key; SchedulerLock: the queue
 	Place PlaceKind
+	Flag  Flag // Volatile, WorkerHash
+	Wrong bool // Unknown: the name is one of the library's, the type is not
 }
+
+// Flag says what the mere existence of a volatile key does.
+type Flag uint8
+
+// The flags. All but Suspends have an expiry, or their word stands for ever.
+const (
+	NoFlag        Flag = iota
+	Suspends           // workers take no new jobs
+	Locks              // others are kept out
+	SchedulerLock      // likewise, and a scheduler serves the queue
+	Beats              // somebody is alive
+)
 
 // Worker is a process that runs jobs, as it says of itself in Redis.
 type Worker struct {
@@ -40,6 +54,7 @@ type Worker struct {
 	Name        string
 	HeartbeatAt int64  // Unix microseconds, 0 if it does not say
 	Job         string // the job it runs, "" for none
+	Version     string // of the library it runs, "" if it does not say
 	Dead        bool   // it has signed off
 	Whole       bool   // it registered itself here; one that outlived a loss has not
 }
@@ -97,6 +112,9 @@ type Schema interface {
 	// Fail returns the fields that make it a failed one, its score in the registry, when the
 	// hash then expires, and the fields of its result.
 	Fail(r *Row, now time.Time, why string) (fields map[string]string, score float64, expireAt int64, result map[string]string)
+	// Finish returns the fields that make it a finished one since that instant, its score in
+	// the registry, and when the hash then expires, Unix ms, 0 for never.
+	Finish(r *Row, ended, now time.Time) (fields map[string]string, score float64, expireAt int64)
 	// Queue returns the fields that make a deferred job a queued one at that instant.
 	Queue(now time.Time) map[string]string
 	// Homes lists the kinds of place where a job of that status must be found; nil

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -146,6 +147,8 @@ func (Schema) FillWorker(w *job.Worker, field, value []byte) {
 		w.Dead = len(value) > 0
 	case "birth":
 		w.Whole = len(value) > 0
+	case "version":
+		w.Version = string(value)
 	case "current_job":
 		w.Job = string(value)
 	case "last_heartbeat":
@@ -263,6 +266,27 @@ func (Schema) Fail(r *job.Row, now time.Time, why string) (fields map[string]str
 	_, _ = io.WriteString(w, why) // a Buffer takes everything
 	_ = w.Close()
 	return fields, score, expireAt, map[string]string{"type": "2", "exc_string": base64.StdEncoding.EncodeToString(z.Bytes()), "worker_name": ""}
+}
+
+// resultTTL is how long RQ keeps a finished job that does not say, in seconds.
+const resultTTL = 500
+
+// Finish does what a worker does with a job that succeeded, for one that had: a result_ttl
+// of -1 keeps it for ever, and none is kept for less than a minute from now.
+func (Schema) Finish(r *job.Row, ended, now time.Time) (fields map[string]string, score float64, expireAt int64) {
+	fields = map[string]string{"status": string(job.Finished), "ended_at": FormatTime(ended)}
+	ttl := int64(resultTTL)
+	if r.HasResultTTL {
+		ttl = r.ResultTTL
+	}
+	if ttl < 0 {
+		return fields, math.Inf(1), 0
+	}
+	at := ended.Add(time.Duration(ttl) * time.Second)
+	if soon := now.Add(time.Minute); at.Before(soon) {
+		at = soon
+	}
+	return fields, float64(at.Unix()), at.UnixMilli()
 }
 
 // Queue returns what RQ writes into a deferred job's hash when its last parent ended.

@@ -22,7 +22,10 @@ const (
 	resultPrefix = "rq:results:"
 	ratePrefix   = "rq:rl:"
 	workerPrefix = "rq:worker:"
-	compactName  = "_compact:"
+	suspendedKey = "rq:suspended"
+
+	schedulerLock = "rq:scheduler-lock:"
+	compactName   = "_compact:"
 
 	dependents   = ":dependents"
 	dependencies = ":dependencies"
@@ -58,12 +61,22 @@ var registries = []struct {
 // volatile lists the prefixes and names that must never come back: a lock without its
 // expiry stops maintenance or scheduling for good, a worker's key stops a worker of
 // that name from starting.
-var volatile = []string{
-	"rq:execution:", workerPrefix, "rq:workers:", "rq:clean_registries:", "rq:scheduler-lock:",
-	"rq:scheduler:", "rq:cron_scheduler:", "rq:cron_job:", "rq:registry:",
+var volatile = []struct {
+	prefix string
+	flag   job.Flag
+}{
+	{"rq:execution:", job.Beats},
+	{"rq:workers:", job.NoFlag},
+	{"rq:clean_registries:", job.Locks},
+	{schedulerLock, job.SchedulerLock},
+	{"rq:scheduler:", job.Beats},
+	{"rq:cron_scheduler:", job.Beats},
+	{"rq:cron_job:", job.NoFlag},
+	{"rq:registry:", job.NoFlag},
+	{workerPrefix, job.NoFlag}, // a worker's set of executions, or a key of the wrong type
 }
 
-var volatileNames = []string{"rq:workers", "rq:suspended", "rq:cron_schedulers"}
+var volatileNames = []string{"rq:workers", suspendedKey, "rq:cron_schedulers"}
 
 // Classify takes one key's name apart. The Redis type decides where a name has two
 // readings: a hash rq:job:x:dependents is the job "x:dependents", a set of that name
@@ -81,7 +94,7 @@ func (Schema) Classify(name []byte, kind keyspace.Kind) job.Key {
 			return job.Key{Role: job.Plain, Queue: k}
 		}
 		if w, ok := after(name, workerPrefix); ok {
-			return job.Key{Role: job.WorkerHash, Queue: w}
+			return job.Key{Role: job.WorkerHash, Queue: w, Flag: job.Beats}
 		}
 	case keyspace.Set:
 		return classifySet(name)
@@ -110,7 +123,7 @@ func classifySet(name []byte) job.Key {
 		if id, ok := bytes.CutSuffix(rest, []byte(dependents)); ok && len(id) > 0 {
 			return job.Key{Role: job.Owned, ID: id, Part: job.DependentsPart}
 		}
-		return job.Key{Role: job.Unknown}
+		return classifyVolatile(name)
 	}
 	if g, ok := after(name, groupPrefix); ok {
 		return job.Key{Role: job.Members, Queue: g, Place: job.InGroup}
@@ -162,9 +175,16 @@ func classifyList(name []byte) (job.Key, bool) {
 
 func classifyVolatile(name []byte) job.Key {
 	for _, p := range volatile {
-		if bytes.HasPrefix(name, []byte(p)) {
-			return job.Key{Role: job.Volatile}
+		if q, ok := bytes.CutPrefix(name, []byte(p.prefix)); ok {
+			k := job.Key{Role: job.Volatile, Flag: p.flag}
+			if p.flag == job.SchedulerLock {
+				k.Queue = q
+			}
+			return k
 		}
+	}
+	if string(name) == suspendedKey {
+		return job.Key{Role: job.Volatile, Flag: job.Suspends}
 	}
 	for _, n := range volatileNames {
 		if string(name) == n {
@@ -174,7 +194,23 @@ func classifyVolatile(name []byte) job.Key {
 	if rest, ok := after(name, queuePrefix); ok && bytes.Contains(rest, []byte(firstSeen)) {
 		return job.Key{Role: job.Volatile}
 	}
-	return job.Key{Role: job.Unknown}
+	return job.Key{Role: job.Unknown, Wrong: mistyped(name)}
+}
+
+// mistyped reports whether a name that has another type than it should is one that RQ
+// itself would use, and fail at.
+func mistyped(name []byte) bool {
+	for _, p := range []string{queuePrefix, jobPrefix, resultPrefix, groupPrefix, "rq:executions:"} {
+		if bytes.HasPrefix(name, []byte(p)) {
+			return true
+		}
+	}
+	for _, r := range registries {
+		if bytes.HasPrefix(name, []byte(r.prefix)) {
+			return true
+		}
+	}
+	return string(name) == queuesKey || string(name) == groupsKey
 }
 
 // Settle decides a list called rq:queue:x:intermediate. Queues are registered by the
@@ -255,7 +291,7 @@ func (Schema) QueuesKey() string { return queuesKey }
 
 // SuspendKey is what workers look for between two jobs. One that waits for a job in its
 // list already does not look again before it has run one.
-func (Schema) SuspendKey() string { return "rq:suspended" }
+func (Schema) SuspendKey() string { return suspendedKey }
 
 // GroupsKey is the set of all groups' names.
 func (Schema) GroupsKey() string { return groupsKey }

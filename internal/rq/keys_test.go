@@ -89,7 +89,7 @@ func TestClassifyKeyGrammar(t *testing.T) {
 		{"rq:workers", keyspace.Set, role(job.Volatile)},
 		{"rq:workers:q", keyspace.Set, role(job.Volatile)},
 		{"rq:clean_registries:q", keyspace.String, role(job.Volatile)},
-		{"rq:scheduler-lock:q", keyspace.String, role(job.Volatile)},
+		{"rq:scheduler-lock:q", keyspace.String, job.Key{Role: job.Volatile, Queue: []byte("q")}},
 		{"rq:scheduler:n", keyspace.Hash, role(job.Volatile)},
 		{"rq:cron_schedulers", keyspace.ZSet, role(job.Volatile)},
 		{"rq:cron_scheduler:n", keyspace.Hash, role(job.Volatile)},

@@ -32,7 +32,9 @@ func Image(ctx context.Context, o ImageOptions) (verify.Image, error) {
 	if !o.Before.IsZero() {
 		bo.Before = o.Before.UnixMicro()
 	}
-	im := &image{b: index.NewBuilder(o.Schema, bo), seen: o.Seen}
+	im := &image{marks: verify.NewMarks(o.Schema), seen: o.Seen}
+	bo.Keys = im.marks.Note
+	im.b = index.NewBuilder(o.Schema, bo)
 	var err error
 	if o.Via == "" || o.Via == Auto || o.Via == Scan {
 		err = im.scan(ctx, o)
@@ -48,6 +50,7 @@ func Image(ctx context.Context, o ImageOptions) (verify.Image, error) {
 
 type image struct {
 	b      *index.Builder
+	marks  *verify.Marks
 	atomic bool
 	keys   int64
 	seen   func(int64)
@@ -56,6 +59,9 @@ type image struct {
 func (im *image) Rows() verify.Rows { return im.b.Jobs() }
 func (im *image) Atomic() bool      { return im.atomic }
 func (im *image) Close() error      { return im.b.Close() }
+
+func (im *image) Marks() *verify.Marks            { return im.marks }
+func (im *image) Registered() map[string][]string { return im.b.Registered() }
 
 func (im *image) Workers() []job.Worker { return im.b.Workers() }
 
