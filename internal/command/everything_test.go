@@ -49,7 +49,9 @@ func TestEveryKeyOfEveryJobComesBackAsItWas(t *testing.T) {
 			}
 			before.load(t, v.s)
 			v.want(0, "backup", "--via", c.via)
-			v.want(0, "verify")
+			if r := v.run("verify"); !strings.Contains(r.out, " is whole: ") || c.via != "scan" && !strings.Contains(r.out, "hash-unknown-status (critical)") {
+				t.Errorf("verify: exit %d\n%s%s", r.code, r.out, r.err)
+			}
 			v.s.Do("FLUSHALL")
 			d := v.restore(0)
 			same(t, "after the restore", look(t, v.s).without(ledger), want)

@@ -138,6 +138,17 @@ func faults(all []verify.Breach) int {
 	return n
 }
 
+// grave counts what hurts jobs. In a snapshot nothing leaks any more.
+func grave(all []verify.Breach) int {
+	n := 0
+	for i := range all {
+		if s := all[i].Severity; s == verify.Critical || s == verify.High {
+			n++
+		}
+	}
+	return n
+}
+
 // printBreaches lists what does not hold, by invariant, the worst first.
 func (e *env) printBreaches(all []verify.Breach) {
 	for i := 0; i < len(all); {
@@ -164,7 +175,11 @@ func (e *env) printInvariant(group []verify.Breach) {
 		if b.Repair == "" {
 			symbol = "!"
 		}
-		t.row("  "+symbol, b.JobID+b.Key, b.Queue, b.Detail)
+		where := b.Queue
+		if b.DB != 0 {
+			where += fmt.Sprintf(" (db %d)", b.DB)
+		}
+		t.row("  "+symbol, b.JobID+b.Key, where, b.Detail)
 	}
 	_ = t.flush()
 	if inv.Repair != "" {

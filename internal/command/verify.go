@@ -65,7 +65,7 @@ func (e *env) verify(c *cli.Context) error {
 		if !r.OK {
 			damaged++
 		}
-		broken += faults(r.Breaches)
+		broken += grave(r.Breaches)
 		if !c.Bool("json") && !(r.OK && c.Bool("quiet")) {
 			e.printVerified(r)
 		}
