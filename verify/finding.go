@@ -104,6 +104,15 @@ func Raw(name string) []byte {
 // Key names the finding's job across databases.
 func (f *Finding) Key() JobKey { return JobKey{f.DB, f.JobID} }
 
+// In names the queue of the finding's job across databases.
+func (f *Finding) In() Queue { return Queue{f.DB, f.Queue} }
+
+// Queue names a queue: names are unique only within one database.
+type Queue struct {
+	DB   int32
+	Name string
+}
+
 // JobKey names a job: ids are unique only within one database.
 type JobKey struct {
 	DB int32

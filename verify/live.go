@@ -71,6 +71,7 @@ type Result struct {
 	Facts    lineage.Facts
 	Counts   map[Verdict]int // of those selected
 	Findings []Finding       // all that are not intact
+	Intact   map[Queue]int   // those selected that are, by queue
 }
 
 // Against compares a live Redis with a snapshot. If it finds anything to act on that may
@@ -230,16 +231,19 @@ func (o *Options) compare(c *Context, facts lineage.Facts, live Rows) (*Result, 
 }
 
 func (o *Options) judge(c *Context, facts lineage.Facts, live Rows) (*Result, error) {
-	r := &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}}
+	r := &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}, Intact: map[Queue]int{}}
 	for f, err := range Compare(o.Rows(), live, *c) {
 		if err != nil {
 			return nil, err
 		}
-		if o.counts(&f) {
+		counts := o.counts(&f)
+		if counts {
 			r.Counts[f.Verdict]++
 		}
 		if f.Verdict != Intact {
 			r.Findings = append(r.Findings, f)
+		} else if counts {
+			r.Intact[f.In()]++
 		}
 	}
 	return r, nil

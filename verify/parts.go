@@ -66,6 +66,7 @@ func (r *Result) orphans(o *Options, live Rows) error {
 		if settled && o.counts(&f) {
 			r.Counts[f.Verdict]--
 			r.Counts[Intact]++
+			r.Intact[f.In()]++
 		}
 		return settled
 	})

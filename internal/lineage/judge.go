@@ -35,6 +35,7 @@ type Judgement struct {
 	Entirely bool     `json:"entirely"` // all of them, not one that may have been another's
 	Unsure   bool     `json:"unsure"`   // nothing tells what live data is to the snapshot
 	Blind    bool     `json:"blind"`    // the server's counters cannot rule out that it was emptied
+	Empty    bool     `json:"empty"`    // it restarted, and says itself that it loaded no key
 	// LoadedUntil is the instant up to which a restarted server's data reached when it
 	// came back; zero if it came back empty or that is not known.
 	LoadedUntil time.Time `json:"loaded_until,omitzero"`
@@ -230,7 +231,7 @@ func (j *Judgement) judgeRestarted(past Past, live Facts, watermark time.Time) {
 		}
 		j.say("how much of the snapshot's data it ever had cannot be told")
 	case live.startedEmpty():
-		j.Mode = Older
+		j.Mode, j.Empty = Older, true
 		j.say("it started without loading any key")
 	default:
 		j.judgeWatermark(past.CreatedAt, live, watermark)
