@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/lineage"
+	"rqvault/internal/report"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
 	"rqvault/verify"
@@ -29,12 +30,18 @@ func (e *env) diffCommand() *cli.Command {
 		ArgsUsage: "[SNAPSHOT]",
 		Flags: flags(redisFlags(), storeFlags(), compareFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "write the plan to `FILE`, for review and restore --plan"},
+			reportFlag(),
 		}, outputFlags()),
 		Action: e.diff,
 	}
 }
 
 func (e *env) diff(c *cli.Context) error {
+	page, err := e.openReport(c)
+	if err != nil {
+		return err
+	}
+	defer page.discard()
 	cat, m, err := e.pick(c)
 	if err != nil {
 		return err
@@ -65,6 +72,9 @@ func (e *env) diff(c *cli.Context) error {
 	} else {
 		e.printDiff(c, m, result, plan)
 		e.printTorn(c, torn)
+	}
+	if err == nil {
+		err = page.write(func() *report.Data { return e.compared(c, cmp, result, plan, torn) })
 	}
 	if err == nil && (len(plan.Steps) > 0 || torn != nil) {
 		return errFindings

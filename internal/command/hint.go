@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -39,7 +40,7 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 				line = append(line, "--redis-password …")
 				continue
 			}
-			if name != "out" && name != "plan" {
+			if !slices.Contains([]string{"out", "plan", "report"}, name) {
 				line = append(line, "--"+name, quote(withoutPassword(c.String(f.Name))))
 			}
 		case *cli.BoolFlag:

@@ -12,6 +12,7 @@ import (
 	"rqvault/internal/keyspace"
 	"rqvault/internal/lineage"
 	"rqvault/internal/live"
+	"rqvault/internal/report"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
 	"rqvault/verify"
@@ -40,6 +41,7 @@ func (e *env) restoreCommand() *cli.Command {
 			&cli.BoolFlag{Name: "suspend", Usage: "keep RQ's workers from taking new jobs until all ids are back"},
 			&cli.StringFlag{Name: "plan", Usage: "do exactly what this plan `FILE` says (from diff --out)"},
 			&cli.StringSliceFlag{Name: "keys", Usage: "instead of jobs: other keys that match this glob `PATTERN`, such as 'session:*'; may be repeated"},
+			reportFlag(),
 		}, outputFlags()),
 		Action: e.restore,
 	}
@@ -69,6 +71,11 @@ func (e *env) restore(c *cli.Context) error {
 	if c.Bool("suspend") && (c.Int64("max-queue-depth") > 0 || c.IsSet("keys")) {
 		return usage("--suspend goes with jobs, and without --max-queue-depth: queues do not shrink while the workers are suspended")
 	}
+	page, err := e.openReport(c)
+	if err != nil {
+		return err
+	}
+	defer page.discard()
 	cat, err := e.catalog(c)
 	if err != nil {
 		return err
@@ -89,7 +96,7 @@ func (e *env) restore(c *cli.Context) error {
 	}
 	defer cmp.close()
 	progress := e.startProgress(c.Bool("quiet"))
-	plan, err := e.choose(c, cmp, reviewed)
+	result, plan, err := e.choose(c, cmp, reviewed)
 	if err != nil {
 		return err
 	}
@@ -103,32 +110,40 @@ func (e *env) restore(c *cli.Context) error {
 		}
 	}
 	if !c.Bool("apply") {
-		return e.dryRun(c, plan)
+		if err := e.dryRun(c, plan); err != nil {
+			return err
+		}
+		return page.write(func() *report.Data { return e.planned(c, report.Dry, cmp, result, plan) })
 	}
-	return e.apply(c, cmp, plan, progress)
+	began := e.now()
+	out, err := e.apply(c, cmp, plan, progress)
+	if out != nil {
+		err = errors.Join(err, page.write(func() *report.Data { return e.applied(c, cmp, result, plan, out, began, err) }))
+	}
+	return err
 }
 
-// choose makes the plan, or checks that a reviewed one still fits the server.
-func (e *env) choose(c *cli.Context, cmp *comparison, reviewed *restore.Plan) (*restore.Plan, error) {
+// choose makes the plan, or checks that a reviewed one still fits the server. The result
+// of a reviewed one, and of one about keys, has no findings.
+func (e *env) choose(c *cli.Context, cmp *comparison, reviewed *restore.Plan) (*verify.Result, *restore.Plan, error) {
 	if reviewed == nil {
 		if c.IsSet("keys") {
 			return e.planKeys(c, cmp)
 		}
-		_, plan, err := e.plan(c, cmp)
-		return plan, err
+		return e.plan(c, cmp)
 	}
 	facts, err := cmp.redis.Facts(c.Context)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if facts.Persistence.Loading {
-		return nil, lineage.ErrLoading
+		return nil, nil, lineage.ErrLoading
 	}
 	if facts.RunID != reviewed.RunID {
-		return nil, fmt.Errorf("%w: the plan was made for another Redis process (run id %.8s…, now %.8s…): it restarted, or this is another server",
+		return nil, nil, fmt.Errorf("%w: the plan was made for another Redis process (run id %.8s…, now %.8s…): it restarted, or this is another server",
 			errLineage, reviewed.RunID, facts.RunID)
 	}
-	return reviewed, nil
+	return &verify.Result{Lineage: reviewed.Lineage, Facts: facts, Counts: reviewed.Counts}, reviewed, nil
 }
 
 // dryRun shows the plan as outcomes that have not happened.
@@ -179,29 +194,31 @@ func (o *restoreOut) add(x restore.Outcome) {
 // fetch a frame for each.
 const unpackAbove = 64
 
-func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *bar) error {
+// apply carries the plan out. What it returns beside an error is how far it came, nil if
+// it did not begin.
+func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *bar) (*restoreOut, error) {
 	m := cmp.manifest
 	values, err := cmp.cat.Values(c.Context, m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = values.Close() }()
 	if len(p.Steps) > unpackAbove {
 		progress.begin("fetching the dump", -1, true)
 		if err := values.Unpack(c.Context, c.String("temp-dir")); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	format, err := keyspace.ParseFormat(m.Dump.Format)
 	if err != nil {
-		return fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
 	}
 	facts, err := cmp.redis.Facts(c.Context)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := refuseTarget(facts); err != nil {
-		return err
+		return nil, err
 	}
 	skew := time.Duration(facts.ClockSkewMS) * time.Millisecond
 	now := func() time.Time { return e.now().Add(skew) }
@@ -219,7 +236,7 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	} else {
 		e.printRestored(c, p, out, err == nil)
 	}
-	return partly(out, err)
+	return out, partly(out, err)
 }
 
 // suspended says what a suspension does, and what it does not.

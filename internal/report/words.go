@@ -94,14 +94,17 @@ func (d *Data) tally() tally {
 	}
 	for i := range d.Jobs {
 		j := &d.Jobs[i]
-		if j.Verdict == verify.Lost || j.Action.Puts() {
+		lost := j.Verdict == verify.Lost || j.Action.Puts() && j.Verdict != verify.Misplaced && j.Verdict != verify.Regressed
+		if lost {
 			t.lost++
 		}
 		switch d.result(j) {
-		case "restored":
-			t.back++
-		case "repaired":
-			t.repaired++
+		case "restored", "repaired":
+			if lost {
+				t.back++
+			} else {
+				t.repaired++
+			}
 		case "held":
 			t.held++
 		case "failed":
