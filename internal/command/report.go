@@ -160,7 +160,7 @@ func reportJobs(r *verify.Result, p *restore.Plan, results map[verify.JobKey]*re
 			continue
 		}
 		j.Result = string(x.Result)
-		if (x.Result == restore.Skipped || x.Result == restore.Failed || x.Result == restore.Held) && x.Reason != j.Reason {
+		if x.Result != restore.Restored && x.Result != restore.Repaired && x.Reason != j.Reason {
 			j.Evidence = append([]string{"when compared: " + j.Reason}, j.Evidence...)
 			j.Reason = x.Reason
 		}

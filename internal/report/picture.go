@@ -143,7 +143,8 @@ func (d *Data) legend() []share {
 func (d *Data) done() []share {
 	says := map[string]string{
 		"restored": "put back whole", "repaired": "put right where they are", "held": "left for a person",
-		"skipped": "left as they are: they had changed since they were compared", "failed": "refused by Redis", "": "not reached: the restore stopped before them",
+		"skipped": "left as they are: they had changed since they were compared",
+		"refused": "left as they are: they had changed since the plan was made", "failed": "refused by Redis", "": "not reached: the restore stopped before them",
 	}
 	counts := map[string]int{}
 	for i := range d.Jobs {
@@ -152,7 +153,7 @@ func (d *Data) done() []share {
 		}
 	}
 	var out []share
-	for _, r := range []string{"restored", "repaired", "held", "skipped", "failed", ""} {
+	for _, r := range []string{"restored", "repaired", "held", "skipped", "refused", "failed", ""} {
 		if n := counts[r]; n > 0 {
 			out = append(out, share{Name: cmp.Or(r, "not reached"), Count: n, Meaning: says[r]})
 		}

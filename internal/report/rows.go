@@ -26,7 +26,7 @@ func sorted(jobs []Job) []Job {
 
 func (j *Job) urgency() int {
 	switch {
-	case j.Result == "failed":
+	case j.Result == "failed" || j.Result == "refused":
 		return 0
 	case j.held():
 		return 1

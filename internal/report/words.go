@@ -109,7 +109,7 @@ func (d *Data) tally() tally {
 			t.held++
 		case "failed":
 			t.failed++
-		case "skipped":
+		case "skipped", "refused":
 			t.skipped++
 		case "":
 			if planned(j.Action) != "" { // the restore stopped before it
