@@ -44,15 +44,16 @@ type Step struct {
 	Action   verify.Action  `json:"action"`
 	Guard    verify.Guard   `json:"guard,omitempty"`
 	Reason   string         `json:"reason"`
-	Evidence []string       `json:"evidence,omitempty"`  // what the verdict rests on
-	List     string         `json:"list,omitempty"`      // the queue in whose list it stood, its own or not
-	Order    int64          `json:"order"`               // rank in the snapshot's queue, lowest runs first
-	After    string         `json:"after,omitempty"`     // the id of the queue it must follow; empty for its head
-	ExpireAt int64          `json:"expire_at,omitempty"` // the hash's new expiry, Unix ms; 0: its own
-	Seen     *Seen          `json:"seen,omitempty"`      // the job as it was compared, which the guard demands
-	Home     *Home          `json:"home,omitempty"`      // where its id waits in live: only the hash is missing
-	WaitsFor []string       `json:"waits_for,omitempty"` // parents that have not ended, though live may not have them
-	Raw      *rawNames      `json:"raw,omitempty"`       // of the names above, those that are no UTF-8
+	Evidence []string       `json:"evidence,omitempty"`   // what the verdict rests on
+	Decider  verify.Decider `json:"decided_by,omitempty"` // what would settle it, if it is held
+	List     string         `json:"list,omitempty"`       // the queue in whose list it stood, its own or not
+	Order    int64          `json:"order"`                // rank in the snapshot's queue, lowest runs first
+	After    string         `json:"after,omitempty"`      // the id of the queue it must follow; empty for its head
+	ExpireAt int64          `json:"expire_at,omitempty"`  // the hash's new expiry, Unix ms; 0: its own
+	Seen     *Seen          `json:"seen,omitempty"`       // the job as it was compared, which the guard demands
+	Home     *Home          `json:"home,omitempty"`       // where its id waits in live: only the hash is missing
+	WaitsFor []string       `json:"waits_for,omitempty"`  // parents that have not ended, though live may not have them
+	Raw      *rawNames      `json:"raw,omitempty"`        // of the names above, those that are no UTF-8
 	position int64
 	found    bool // the snapshot has the job
 	placed   bool // by an earlier run

@@ -92,7 +92,7 @@ func (p *Planner) Add(f *verify.Finding) {
 	}
 	if p.sel.Has(f) {
 		s := Step{DB: f.DB, JobID: f.JobID, Queue: f.Queue, Status: f.Status, Verdict: f.Verdict,
-			Action: f.Action, Guard: f.Guard, Reason: f.Reason, Evidence: f.Evidence, ExpireAt: f.ExpireAt, position: noPlace}
+			Action: f.Action, Guard: f.Guard, Reason: f.Reason, Decider: f.DecidedBy, Evidence: f.Evidence, ExpireAt: f.ExpireAt, position: noPlace}
 		if f.Home != nil {
 			s.Home = &Home{f.Home.Kind, f.Home.Queue}
 		}

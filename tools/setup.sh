@@ -4,11 +4,13 @@
 #   tools/setup.sh build     Go is asked for, never installed
 #   tools/setup.sh demo      redis-server and Python's RQ
 #   tools/setup.sh demo-s3   these, and an S3 server
-#   tools/setup.sh test      these, zstd, pgrep, a C compiler for the race detector, staticcheck
+#   tools/setup.sh test      these, zstd, pgrep, chromium, a C compiler for the race detector,
+#                            staticcheck
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
 # the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
-# RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq) or RQVAULT_VERSITYGW.
+# RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq), RQVAULT_VERSITYGW or
+# RQVAULT_CHROMIUM.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -47,6 +49,7 @@ need_test() {
 	need_servers
 	need zstd command -v zstd
 	need procps command -v pgrep
+	need chromium command -v "${RQVAULT_CHROMIUM:-chromium}"
 	need gcc command -v gcc
 	need libc6-dev test -e /usr/include/stdlib.h
 }
@@ -140,6 +143,7 @@ test)
 	need_test
 	install_packages
 	prove_servers
+	prove "chromium does not run: install it, or set RQVAULT_CHROMIUM to a Chromium that does" "${RQVAULT_CHROMIUM:-chromium}" --version
 	need_s3
 	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
 	;;

@@ -130,8 +130,10 @@ func (c *Context) judgeByMode(s *job.Row) Finding {
 		return finding(s, Completed, None, "it is older than the data Redis came back with, so that had it: it has ended or was deleted since")
 	case s.Status == job.RateLimited:
 		return finding(s, Uncertain, Hold, "it waited for a rate limit, which this version does not rebuild")
+	case c.unsure(s.DB) && s.Problem != "":
+		return unreadable(s, Uncertain)
 	case c.unsure(s.DB):
-		return finding(s, Uncertain, Hold, "gone, and nothing tells whether it ended or was lost; if you know that Redis lost its data, add --assume older")
+		return finding(s, Uncertain, Hold, "gone, and nothing tells whether it ended or was lost; if you know that Redis lost its data, add --assume older").by(ByAssume)
 	case s.Status == job.Started:
 		return c.judgeStarted(s)
 	case s.Status == job.Queued && s.Place(job.InQueue) == nil && s.Place(job.InIntermediate) == nil && s.Place(job.InCompact) == nil:
@@ -144,16 +146,19 @@ func (c *Context) judgeByMode(s *job.Row) Finding {
 	return c.decide(s, Lost, "gone, and nothing says that it ended")
 }
 
+func unreadable(s *job.Row, v Verdict) Finding {
+	return finding(s, v, Hold, "a worker could not read it (%s) and would stop: it is not put back by itself", s.Problem)
+}
+
 // decide applies the policy to a job that should come back.
 func (c *Context) decide(s *job.Row, v Verdict, format string, args ...any) Finding {
 	if s.Problem != "" {
-		return finding(s, v, Hold, "a worker could not read it (%s) and would stop: it is not put back by itself", s.Problem)
+		return unreadable(s, v)
 	}
-	a := Restore
 	if v == Uncertain && c.policyOf(s) == AtMostOnce {
-		a = Hold
+		return finding(s, v, Hold, format, args...).by(ByPolicy)
 	}
-	return finding(s, v, a, format, args...)
+	return finding(s, v, Restore, format, args...)
 }
 
 // clock writes an instant given in Unix microseconds.

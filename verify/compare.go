@@ -230,7 +230,7 @@ func (c *Context) judgePlace(s, l *job.Row) Finding {
 	case l.Status == job.Queued && running(l):
 		return finding(s, InFlight, Hold, "queued, but a worker has signed for it: it is about to start")
 	case l.Status == job.Queued && c.policyOf(s) == AtMostOnce && c.Manned:
-		return finding(s, Misplaced, Hold, "queued, but in no list; a worker that is slow to begin may have it")
+		return finding(s, Misplaced, Hold, "queued, but in no list; a worker that is slow to begin may have it").by(ByPolicy)
 	case l.Status == job.Queued:
 		f := finding(s, Misplaced, Place, "queued, but in no list: no worker would ever take it")
 		f.Popped = c.Manned

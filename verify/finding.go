@@ -46,6 +46,16 @@ const (
 	Hold    Action = "hold"
 )
 
+// Decider is what a person has to say for a held job to be acted on: the flag of that name.
+type Decider string
+
+// The deciders. What none of them settles has to be put right by hand, or waits.
+const (
+	ByAssume  Decider = "assume"
+	ByPolicy  Decider = "policy"
+	ByStarted Decider = "started"
+)
+
 // Policy decides what cannot be known.
 type Policy string
 
@@ -84,6 +94,8 @@ type Finding struct {
 	Reason  string     `json:"reason"`
 	// Evidence is what the verdict rests on, piece by piece, in words.
 	Evidence []string `json:"evidence,omitempty"`
+	// DecidedBy is what would settle a held job; "" if nothing would, or it is not held.
+	DecidedBy Decider `json:"decided_by,omitempty"`
 	// ExpireAt is the job's new expiry, Unix ms, where its own is extended; 0 where not.
 	ExpireAt int64      `json:"expire_at,omitempty"`
 	Moving   bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
@@ -103,6 +115,11 @@ func Raw(name string) []byte {
 
 // Key names the finding's job across databases.
 func (f *Finding) Key() JobKey { return JobKey{f.DB, f.JobID} }
+
+func (f Finding) by(d Decider) Finding {
+	f.DecidedBy = d
+	return f
+}
 
 // In names the queue of the finding's job across databases.
 func (f *Finding) In() Queue { return Queue{f.DB, f.Queue} }

@@ -158,7 +158,7 @@ func (o *Options) agree(first, second *Result) {
 			second.Counts[now]++
 		}
 		f.Reason = fmt.Sprintf("it moved while it was looked at (%s)", f.Verdict)
-		f.Verdict, f.Action, f.Guard = now, act, ""
+		f.Verdict, f.Action, f.Guard, f.DecidedBy = now, act, "", ""
 	}
 }
 
@@ -261,7 +261,7 @@ func (r *Result) outlived(o *Options, ended map[JobKey]string) {
 			r.Counts[f.Verdict]--
 			r.Counts[Completed]++
 		}
-		f.Verdict, f.Action, f.Guard, f.Home, f.ExpireAt = Completed, None, "", nil, 0
+		f.Verdict, f.Action, f.Guard, f.Home, f.ExpireAt, f.DecidedBy = Completed, None, "", nil, 0, ""
 		f.Reason = "job " + child + " waited for it alone, and has been started since"
 		f.Evidence = append(f.Evidence, "live: "+f.Reason)
 	}

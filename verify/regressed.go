@@ -31,7 +31,7 @@ func (c *Context) judgeRegressed(s, l *job.Row) Finding {
 		return seen(c.regressedRun(s, l))
 	case job.Queued:
 		if c.policyOf(s) == AtMostOnce && l.Status != job.Queued {
-			return finding(s, Regressed, Hold, "queued in the snapshot, but %s %s; it may have run since, and %s forbids to guess", l.Status, back, AtMostOnce)
+			return finding(s, Regressed, Hold, "queued in the snapshot, but %s %s; it may have run since, and %s forbids to guess", l.Status, back, AtMostOnce).by(ByPolicy)
 		}
 		return seen(finding(s, Regressed, Forward, "queued in the snapshot, but %s %s", l.Status, back))
 	case job.Deferred, job.Scheduled, job.Created:
@@ -46,7 +46,7 @@ func (c *Context) regressedRun(s, l *job.Row) Finding {
 	f := c.judgeStarted(s)
 	f.Verdict = Regressed
 	if f.Action == Hold {
-		f.Action = Forward
+		f.Action, f.DecidedBy = Forward, ""
 		f.Reason = "it was running at the snapshot, but is " + string(l.Status) + " in the older data Redis came back with: taken out, so that it does not start beside its own run; compare again later"
 	}
 	return f

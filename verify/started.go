@@ -65,7 +65,11 @@ func (c *Context) decideHold(s *job.Row, why string) Finding {
 	if s.Problem != "" {
 		why = "a worker could not read it (" + s.Problem + "): it is not put back by itself"
 	}
-	return finding(s, Uncertain, Hold, "%s", why)
+	f := finding(s, Uncertain, Hold, "%s", why)
+	if s.Problem == "" {
+		f.DecidedBy = ByStarted
+	}
+	return f
 }
 
 // deadAt is when a run of the job that was seen in the snapshot is over for sure.

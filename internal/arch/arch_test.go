@@ -103,6 +103,7 @@ var owners = []struct {
 	{"github.com/klauspost/compress", []string{"internal/seekable"}, "frames, checksums and bounds are seekable's promise"},
 	{"github.com/robfig/cron", []string{"schedule"}, "time that passes by itself belongs to the scheduler"},
 	{"github.com/cespare/xxhash", []string{"internal/index", "internal/source"}, "digests are made where keys are read"},
+	{"github.com/chromedp/", []string{"internal/browsertest"}, "a browser is for tests, and what drives it must not be in the program"},
 	{"golang.org/x/sys", []string{"internal/store/dir"}, "system calls that Go lacks are the directory store's"},
 }
 
@@ -156,6 +157,7 @@ var only = []struct {
 	{"internal/live", []string{"internal/lineage"}, false, "it reads and writes Redis, and decides nothing about jobs"},
 	{"internal/store/dir", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
 	{"internal/store/s3", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
+	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
 	{".", []string{"internal/command"}, true, "main only starts the command line"},
 }
 
@@ -192,9 +194,9 @@ var never = []struct {
 	{[]string{"backup"}, []string{"restore", "verify"}, "taking a snapshot needs neither to judge nor to restore one"},
 	{[]string{"restore"}, []string{"backup"}, "a restore works from what is stored"},
 	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "verify"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "verify"},
 		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable"}, []string{"os", "log", "flag"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report"}, []string{"os", "log", "flag"},
 		"pure code neither reads the environment nor prints"},
 }
 
@@ -261,7 +263,7 @@ func TestWhoMayBeImported(t *testing.T) {
 
 // forTests reports whether a package is there for tests only.
 func forTests(name string) bool {
-	return slices.Contains([]string{"internal/redistest", "internal/s3test", "internal/store/storetest"}, name)
+	return slices.Contains([]string{"internal/browsertest", "internal/redistest", "internal/s3test", "internal/store/storetest"}, name)
 }
 
 // The sizes in which code stays readable, and who may go beyond, with the reason.

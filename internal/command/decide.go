@@ -7,7 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"rqvault/internal/job"
 	"rqvault/internal/report"
 	"rqvault/restore"
 	"rqvault/verify"
@@ -36,23 +35,16 @@ var (
 )
 
 // wayOutOf finds what can be done about a held step.
-func wayOutOf(c *cli.Context, p *restore.Plan, s *restore.Step) *wayOut {
-	policy := p.Policy
-	if q, ok := p.Policies[s.Queue]; ok {
-		policy = q
-	}
-	started := verify.OnStarted(c.String("started"))
+func wayOutOf(s *restore.Step) *wayOut {
 	switch {
+	case s.Decider == verify.ByAssume:
+		return &knowIt
+	case s.Decider == verify.ByStarted:
+		return &runItAgain
+	case s.Decider == verify.ByPolicy:
+		return &allowIt
 	case s.Verdict == verify.InFlight:
 		return &waitForIt
-	case s.Verdict != verify.Uncertain && !(s.Verdict == verify.Regressed && policy == verify.AtMostOnce):
-		return &seeIt
-	case (p.Lineage.Unsure || p.Lineage.Blind) && c.String("assume") == "" && s.Status != job.RateLimited:
-		return &knowIt
-	case s.Status == job.Started && (started == verify.StartedHold || started == "" && policy == verify.AtMostOnce):
-		return &runItAgain
-	case s.Status != job.Started && policy == verify.AtMostOnce:
-		return &allowIt
 	}
 	return &seeIt
 }
@@ -74,7 +66,7 @@ func (e *env) decisions(c *cli.Context, p *restore.Plan, held func(*restore.Step
 		if !held(s) {
 			continue
 		}
-		g := group{wayOutOf(c, p, s), verify.Queue{DB: s.DB, Name: s.Queue}}
+		g := group{wayOutOf(s), verify.Queue{DB: s.DB, Name: s.Queue}}
 		if steps[g] == nil {
 			order = append(order, g)
 		}

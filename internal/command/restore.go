@@ -265,6 +265,11 @@ func (e *env) pace(c *cli.Context, progress *bar) restore.Pace {
 
 // partly says how far a restore came that did not come to its end.
 func partly(out *restoreOut, err error) error {
+	if err != nil {
+		if next := afterRefusal(err.Error()); next != "" {
+			err = &advice{err, next}
+		}
+	}
 	done := out.Counts[restore.Restored] + out.Counts[restore.Repaired]
 	failed, refused := out.Counts[restore.Failed], out.Counts[restore.Refused]
 	switch {
