@@ -23,7 +23,7 @@ type wayOut struct {
 // The ways out. Each command only shows what it would do.
 var (
 	waitForIt = wayOut{"may still be running", "may still be running",
-		"A worker may be at it. Wait until that has ended, or until the time that the table names, and compare again.", "diff", ""}
+		"A worker may be at work on it. Wait until it has ended, or until the time that the table names, and compare again.", "diff", ""}
 	knowIt = wayOut{"is gone, and nothing tells whether it ended or was lost", "are gone, and nothing tells whether they ended or were lost",
 		"If you know that Redis lost its data, say so.", "restore", "--assume older"}
 	runItAgain = wayOut{"was running, and its run is dead", "were running, and their runs are dead",

@@ -206,3 +206,20 @@ for i in range(3): queue('q').enqueue('tasks.note', 'payload-marker-31337', job_
 		t.Error("the report does not say why, or not what to do")
 	}
 }
+
+func TestAReportAgainstTheWrongSnapshotSaysSo(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`queue('q').enqueue('tasks.note', job_id='lost')`)
+	v.backup()
+	v.s.Restart(true)
+	v.rq(`queue('q').enqueue('tasks.note', job_id='new')`)
+	v.backup()
+	name := filepath.Join(t.TempDir(), "r.html")
+	v.want(3, "diff", "--report", name)
+	page := v.page(name)
+	if !strings.Contains(page, "<strong>But:</strong> Redis had lost data") {
+		t.Error("the report does not say that it is about the wrong snapshot")
+	}
+	v.typed(3, commands(page)[0]) // the snapshot from before
+}

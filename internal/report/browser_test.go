@@ -88,7 +88,7 @@ func TestThePageFitsAPhone(t *testing.T) {
 		d.Command, d.Warning, d.Source = long, long, long
 		d.Lineage.Reasons = append(d.Lineage.Reasons, long)
 		if kind == report.Drilled {
-			d.Drill = &report.Drill{Into: long, Took: []report.Took{{What: long, Seconds: 2}}, Differs: []report.Difference{{What: long, Why: long}}}
+			d.Drill = &report.Drill{Into: long, Took: []report.Took{{What: long, Seconds: 2}}, Different: 2, Differs: []report.Difference{{What: long, Why: long}}}
 		}
 		p := browsertest.Open(t, save(t, d), true)
 		for _, width := range []int64{320, 390, 820, 1280} {

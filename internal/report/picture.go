@@ -166,9 +166,8 @@ type figure struct{ Number, Label, Tone string }
 
 func (d *Data) figures() []figure {
 	if d.Drill != nil {
-		_, total := d.Drill.took()
-		return []figure{{total, "to restore and compare", ""}, {number(d.Drill.Jobs), "jobs compared", ""},
-			{number(d.Drill.Keys), "keys compared", ""}, {number(len(d.Drill.Differs)), "differ", tone(len(d.Drill.Differs), "bad")}}
+		return []figure{{seconds(d.Drill.Recovery), "to recover", ""}, {number(d.Drill.Jobs), "jobs compared", ""},
+			{number(d.Drill.Keys), "keys compared", ""}, {number(d.Drill.Different), "differ", tone(int(d.Drill.Different), "bad")}}
 	}
 	t := d.tally()
 	back, repaired := "can be put back", "can be repaired"
@@ -243,6 +242,9 @@ func keys(f lineage.Facts) (n int64) {
 }
 
 func flushes(f lineage.Facts) int64 { return f.Calls["flushall"] + f.Calls["flushdb"] }
+
+// More is how many differences are not listed.
+func (d *Drill) More() int { return int(d.Different) - len(d.Differs) }
 
 // took is a step of a drill as a piece of a bar.
 type took struct {

@@ -92,11 +92,13 @@ type Choice struct {
 
 // Drill is what a restore into a private server came to.
 type Drill struct {
-	Into       string // where the snapshot was put
-	Took       []Took
-	Jobs, Keys int64 // compared
-	LeftOut    int64 // keys that a drill does not restore: workers, locks, what has expired
-	Differs    []Difference
+	Into       string       // where the snapshot was put
+	Recovery   float64      // seconds until all was back, as a real recovery would take
+	Took       []Took       // every step, the comparison included
+	Jobs, Keys int64        // compared
+	LeftOut    int64        // keys that a drill does not restore: workers, locks, what has expired
+	Different  int64        // jobs and keys that did not come back as they were
+	Differs    []Difference // the first of these
 }
 
 // Took is how long a step of a drill took.
@@ -113,7 +115,7 @@ const (
 	maxRows   = 200_000 // rows that a page carries
 	firstRows = 100     // of which stand in it without JavaScript
 	maxQueues = 24      // queues in the picture, before the rest is one
-	maxNames  = 12      // names listed with a choice
+	maxNames  = 6       // names listed with a choice
 )
 
 //go:embed page.html page.css page.js

@@ -120,13 +120,13 @@ func TestTheHeadlineSaysItAll(t *testing.T) {
 			func(d *report.Data) {
 				d.Lineage, d.Snapshot.Taken = lineage.Judgement{Mode: lineage.Vanished, Flushed: true}, at("06:00:00").AddDate(0, 0, -1)
 			}},
-		{"a drill", "The snapshot of 06:00:00 UTC can be restored: 9,310 jobs and 12,044 keys were back and compared in 13.7 s, and nothing differs.", report.Drilled,
+		{"a drill", "The snapshot of 06:00:00 UTC can be restored in 10.2 s: 9,310 jobs and 12,044 keys came back, and nothing differs.", report.Drilled,
 			func(d *report.Data) {
-				d.Drill = &report.Drill{Took: []report.Took{{What: "load", Seconds: 10.2}, {What: "compare", Seconds: 3.5}}, Jobs: 9310, Keys: 12044}
+				d.Drill = &report.Drill{Recovery: 10.2, Took: []report.Took{{What: "load", Seconds: 10.2}, {What: "compare", Seconds: 3.5}}, Jobs: 9310, Keys: 12044}
 			}},
 		{"a drill that failed", "The snapshot of 06:00:00 UTC does not come back as it was: of 1 job and 2 keys, 1 differs.", report.Drilled,
 			func(d *report.Data) {
-				d.Drill = &report.Drill{Jobs: 1, Keys: 2, Differs: []report.Difference{{What: "rq:job:a", Why: "its expiry"}}}
+				d.Drill = &report.Drill{Jobs: 1, Keys: 2, Different: 1, Differs: []report.Difference{{What: "rq:job:a", Why: "its expiry"}}}
 			}},
 	} {
 		d := outage(c.kind)
@@ -277,7 +277,7 @@ func TestTheTimeInNoSnapshotIsShown(t *testing.T) {
 		gaps    int
 	}{
 		{"an empty restart", lineage.Judgement{Mode: lineage.Older, Empty: true, StartedAt: at("06:12:04")},
-			day + "06:00:00 UTC: Snapshot taken, then " + day + "06:12:04 UTC: Redis started again, then " + day + "06:40:00 UTC: Compared with the snapshot, then " + day + "06:40:19 UTC: Restore ended. What happened in these 12 min 4 s is in no snapshot", 1},
+			day + "06:00:00 UTC: Snapshot taken, then " + day + "06:12:04 UTC: Redis started again, then " + day + "06:40:00 UTC: Compared with the snapshot, then " + day + "06:40:19 UTC: Restore ended. What happened in this time (12 min 4 s) is in no snapshot", 1},
 		{"older data", lineage.Judgement{Mode: lineage.Older, StartedAt: at("06:12:04"), LoadedUntil: at("05:31:10")},
 			day + "05:31:10 UTC: Newest data that Redis came back with, then " + day + "06:00:00 UTC: Snapshot taken, then", 1},
 		{"a flush", lineage.Judgement{Mode: lineage.Vanished, Flushed: true, StartedAt: at("05:00:00")},

@@ -143,7 +143,7 @@ func (d *Data) gap(t time.Duration) string {
 	case d.Lineage.StartedAt.IsZero():
 		return ""
 	}
-	return fmt.Sprintf("What happened in these %s is in no snapshot: jobs enqueued then are gone, and jobs that ended then without a trace come back.", lasted(t))
+	return fmt.Sprintf("What happened in this time (%s) is in no snapshot: jobs enqueued then are gone, and jobs that ended then without a trace come back.", lasted(t))
 }
 
 // place spreads the moments: each stretch as long as it lasted, but never so short that

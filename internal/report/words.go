@@ -54,7 +54,9 @@ func (d *Data) clock(t time.Time) string {
 
 // lasted writes a length of time in its two largest units.
 func lasted(t time.Duration) string {
-	t = t.Round(time.Second)
+	if t = t.Round(time.Second); t == 0 {
+		return "under 1 s"
+	}
 	days, hours := int(t.Hours())/24, int(t.Hours())%24
 	minutes, seconds := int(t.Minutes())%60, int(t.Seconds())%60
 	two := func(a int, unit string, b int, lesser string) string {
@@ -237,23 +239,15 @@ func (d *Data) happened() string {
 }
 
 func (d *Data) drillHeadline() string {
-	var total float64
-	for _, t := range d.Drill.Took {
-		total += t.Seconds
+	taken := d.clock(d.Snapshot.Taken)
+	held := fmt.Sprintf("%s and %s", counted(int(d.Drill.Jobs), "job"), counted(int(d.Drill.Keys), "key"))
+	switch n := d.Drill.Different; {
+	case n == 1:
+		return fmt.Sprintf("The snapshot of %s does not come back as it was: of %s, 1 differs.", taken, held)
+	case n > 1:
+		return fmt.Sprintf("The snapshot of %s does not come back as it was: of %s, %s differ.", taken, held, number(n))
 	}
-	if n := len(d.Drill.Differs); n > 0 {
-		return fmt.Sprintf("The snapshot of %s does not come back as it was: of %s and %s, %s.", d.clock(d.Snapshot.Taken),
-			counted(int(d.Drill.Jobs), "job"), counted(int(d.Drill.Keys), "key"), differ(n))
-	}
-	return fmt.Sprintf("The snapshot of %s can be restored: %s and %s were back and compared in %s, and nothing differs.", d.clock(d.Snapshot.Taken),
-		counted(int(d.Drill.Jobs), "job"), counted(int(d.Drill.Keys), "key"), seconds(total))
-}
-
-func differ(n int) string {
-	if n == 1 {
-		return "1 differs"
-	}
-	return number(n) + " differ"
+	return fmt.Sprintf("The snapshot of %s can be restored in %s: %s came back, and nothing differs.", taken, seconds(d.Drill.Recovery), held)
 }
 
 // seconds writes a short time as it was measured, a long one in words.
