@@ -30,6 +30,8 @@ var (
 		"Nothing tells how much of the work was done. This lets it run again; --started fail, instead, ends it as failed.", "restore", "--started requeue"}
 	allowIt = wayOut{"may have run between the snapshot and the loss", "may have run between the snapshot and the loss",
 		"The policy at-most-once forbids to guess. This lets what may have run come back, and perhaps run twice.", "restore", "--policy"}
+	mendIt = wayOut{"stands where it must not", "stand where they must not",
+		"That breaks RQ's own rules, outage or not. What is safe to mend is shown first, for all queues.", "restore", "--repair"}
 	seeIt = wayOut{"cannot be put right by rqvault alone", "cannot be put right by rqvault alone",
 		"The table says why. See what the snapshot has, and decide by hand.", "jobs", ""}
 )
@@ -45,6 +47,8 @@ func wayOutOf(s *restore.Step) *wayOut {
 		return &allowIt
 	case s.Verdict == verify.InFlight:
 		return &waitForIt
+	case s.Verdict == verify.Misplaced:
+		return &mendIt
 	}
 	return &seeIt
 }
@@ -91,6 +95,10 @@ func (e *env) decision(c *cli.Context, p *restore.Plan, w *wayOut, steps []*rest
 	choice := report.Choice{Title: fmt.Sprintf("%s of queue %s %s", noun, queue, says), Why: w.why, Count: len(steps)}
 	for _, s := range steps {
 		choice.Names = append(choice.Names, s.JobID)
+	}
+	if w == &mendIt { // which takes no selection
+		choice.Command = "rqvault restore --repair" + e.reach(c)
+		return choice
 	}
 	line := e.again(c, w.command, string(p.Snapshot))
 	if c.String("plan") != "" && w.command != "jobs" {

@@ -198,7 +198,7 @@ func sentence(s string) string {
 
 // repair is restore --repair.
 func (e *env) repair(c *cli.Context) error {
-	if err := onlyFlags(c, "repair", "plan", "keys", "queue", "job", "status", "assume", "extend-ttl", "resume-rate", "max-queue-depth", "suspend"); err != nil {
+	if err := onlyFlags(c, "repair", "plan", "keys", "queue", "job", "status", "assume", "extend-ttl", "resume-rate", "max-queue-depth", "suspend", "report"); err != nil {
 		return err
 	}
 	started, err := onStarted(c)

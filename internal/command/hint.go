@@ -56,7 +56,12 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 
 // againPlan writes the command line that carries out a plan.
 func (e *env) againPlan(c *cli.Context, plan string) string {
-	line := "rqvault restore --plan " + quote(plan) + " --apply"
+	return "rqvault restore --plan " + quote(plan) + " --apply" + e.reach(c)
+}
+
+// reach writes the flags that were typed to say which Redis and which store.
+func (e *env) reach(c *cli.Context) string {
+	line := ""
 	for _, name := range []string{"redis", "store", "source"} {
 		if typed(e.args, []string{name}) {
 			line += " --" + name + " " + quote(withoutPassword(c.String(name)))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"rqvault/internal/browsertest"
+	"rqvault/internal/redistest"
 )
 
 // page reads a report, which only its owner may read and which must hold no payload.
@@ -162,7 +163,7 @@ func (v *vault) typed(code int, line string) {
 
 func TestAReportOfAPlanAndOfKeys(t *testing.T) {
 	t.Parallel()
-	v := newVault(t)
+	v := newVault(t, redistest.WithTCP(), redistest.WithPassword("hunter2"))
 	v.rq(`
 for i in range(3): queue('q').enqueue('tasks.note', job_id='j%d' % i)
 for i in range(2): c.set('session:%d' % i, 'payload-marker-31337')
@@ -171,7 +172,11 @@ for i in range(2): c.set('session:%d' % i, 'payload-marker-31337')
 	v.s.Do("FLUSHALL")
 	dir := t.TempDir()
 	plan, name := filepath.Join(dir, "plan.json"), filepath.Join(dir, "r.html")
-	v.want(3, "diff", "--out", plan, "--report", name)
+	v.want(3, "diff", "--out", plan, "--report", name, "--redis-password", "hunter2")
+	if c := commands(v.page(name)); !strings.Contains(c[len(c)-1], "--redis-password '…'") || !strings.Contains(c[len(c)-1], ":…@") {
+		t.Errorf("made by %q, want the passwords blanked", c[len(c)-1])
+	}
+	v.want(3, "diff", "--out", plan, "--report", name, "--redis-password=hunter2", "--redis="+v.redis)
 	if c := commands(v.page(name)); !strings.HasPrefix(c[0], "rqvault restore --plan "+plan+" --apply") {
 		t.Errorf("next: %q, want the plan carried out", c[0])
 	}
@@ -222,4 +227,22 @@ func TestAReportAgainstTheWrongSnapshotSaysSo(t *testing.T) {
 		t.Error("the report does not say that it is about the wrong snapshot")
 	}
 	v.typed(3, commands(page)[0]) // the snapshot from before
+}
+
+func TestAReportOffersTheRepair(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`
+for n in 'ab': queue('q').enqueue('tasks.note', job_id=n)
+`)
+	v.backup()
+	v.s.Do("RPUSH", "rq:queue:q", "a")
+	name := filepath.Join(t.TempDir(), "r.html")
+	v.want(3, "diff", "--queue", "q", "--report", name)
+	line := commands(v.page(name))[0]
+	if !strings.HasPrefix(line, "rqvault restore --repair --redis ") {
+		t.Fatalf("offered: %q", line)
+	}
+	v.typed(0, line+" --apply")
+	v.wantList("q", "a", "b")
 }
