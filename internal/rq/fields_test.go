@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -353,6 +354,30 @@ func TestEnqueueFields(t *testing.T) {
 	for _, f := range schema.VersionFields() {
 		if !schema.Wants([]byte(f)) {
 			t.Errorf("version field %s is not read into the index", f)
+		}
+	}
+}
+
+// A job that had succeeded is finished with the times that its worker would have written.
+func TestFinishingAJob(t *testing.T) {
+	ended := time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		row   job.Row
+		now   time.Time
+		until int64 // Unix seconds, 0 for ever
+	}{
+		"by default":            {job.Row{}, ended.Add(time.Second), ended.Unix() + 500},
+		"as it says":            {job.Row{ResultTTL: 86400, HasResultTTL: true}, ended.Add(time.Second), ended.Unix() + 86400},
+		"for ever":              {job.Row{ResultTTL: -1, HasResultTTL: true}, ended, 0},
+		"its time has passed":   {job.Row{}, ended.Add(time.Hour), ended.Unix() + 3660},
+		"it would keep nothing": {job.Row{HasResultTTL: true}, ended, ended.Unix() + 60},
+	} {
+		fields, score, expireAt := schema.Finish(&c.row, ended, c.now)
+		if fields["status"] != "finished" || fields["ended_at"] != "2026-11-23T06:00:00.000000Z" || expireAt != c.until*1000 {
+			t.Errorf("%s: got %v until %d, want %d", name, fields, expireAt, c.until*1000)
+		}
+		if c.until == 0 && !math.IsInf(score, 1) || c.until != 0 && score != float64(c.until) {
+			t.Errorf("%s: score %v", name, score)
 		}
 	}
 }
