@@ -15,6 +15,7 @@ import (
 	"rqvault/internal/live"
 	"rqvault/internal/rdb"
 	"rqvault/internal/replica"
+	"rqvault/internal/scratch"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
 	"rqvault/restore"
@@ -73,6 +74,10 @@ var rules = []rule{
 	{snapshot.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{errPartly, exitPartly, "run the same command again: it goes on where it stopped and doubles nothing"},
+	{scratch.ErrMissing, exitFailed, "install it (apt install redis-server), or say where it is with --redis-server PATH; or drill into a server of yours with --into URL"},
+	{scratch.ErrTooOld, exitFailed, "name a redis-server at least as new as the one the snapshot is from, with the same modules: --redis-server PATH; or drill into a server of yours with --into URL"},
+	{scratch.ErrNotLoaded, exitFailed, "prove the snapshot (rqvault verify), and see that memory and the disk of --temp-dir have room for it"},
+	{scratch.ErrLongPath, exitFailed, "name a directory with a shorter path: --temp-dir /tmp"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
 	{verify.ErrInvariant, exitUsage, "docs/invariants.md lists them"},
 	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots"},

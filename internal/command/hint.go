@@ -36,15 +36,15 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 				line = append(line, "--"+name, quote(v))
 			}
 		case *cli.StringFlag:
-			if name == "redis-password" {
-				line = append(line, "--redis-password …")
+			if name == "redis-password" || name == "into-password" {
+				line = append(line, "--"+name+" …")
 				continue
 			}
 			if !slices.Contains([]string{"out", "plan", "report"}, name) {
 				line = append(line, "--"+name, quote(withoutPassword(c.String(f.Name))))
 			}
 		case *cli.BoolFlag:
-			if name == "extend-ttl" || name == "suspend" {
+			if slices.Contains([]string{"extend-ttl", "suspend", "replace-all", "mask"}, name) {
 				line = append(line, "--"+name)
 			}
 		case *cli.DurationFlag:

@@ -42,6 +42,8 @@ func (e *env) restoreCommand() *cli.Command {
 			&cli.StringFlag{Name: "plan", Usage: "do exactly what this plan `FILE` says (from diff --out)"},
 			&cli.StringSliceFlag{Name: "keys", Usage: "instead of jobs: other keys that match this glob `PATTERN`, such as 'session:*'; may be repeated"},
 			reportFlag(),
+		}, intoFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "mask", Usage: "with --into: blank the arguments, results, descriptions and meta of jobs"},
 		}, outputFlags()),
 		Action: e.restore,
 	}
@@ -50,6 +52,12 @@ func (e *env) restoreCommand() *cli.Command {
 func (e *env) restore(c *cli.Context) error {
 	if c.Bool("repair") {
 		return e.repair(c)
+	}
+	if err := e.checkInto(c); err != nil {
+		return err
+	}
+	if c.IsSet("into") {
+		return e.into(c)
 	}
 	var reviewed *restore.Plan
 	ref := c.Args().First()

@@ -139,6 +139,16 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	}
 }
 
+// Digest is what the tables say of a whole value: xxHash64 of type byte and raw bytes, its
+// bits as int64.
+func Digest(typ byte, raw []byte) int64 {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.Write([]byte{typ})
+	_, _ = d.Write(raw)
+	return int64(d.Sum64())
+}
+
 func ambiguity(db int, kind job.PlaceKind, queue string) string {
 	return fmt.Sprintf("%d/%s/%s", db, kind, queue)
 }

@@ -79,6 +79,11 @@ type Schema interface {
 	Fill(row *Row, field, value []byte)
 	// PayloadField is the field whose presence makes a hash a job.
 	PayloadField() string
+	// Mask returns what may be seen of one field of a job's hash or results where payloads
+	// must not be: the value, or something in its place, or, with keep false, nothing.
+	Mask(part PartName, field, value []byte) (seen []byte, keep bool)
+	// WorkersPattern is a glob that the keys of all workers fit.
+	WorkersPattern() string
 	// FillFunc names the function from the first bytes of the payload. It is asked only
 	// where no other field named it.
 	FillFunc(row *Row, payload []byte)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"rqvault/internal/seekable"
 )
 
 // Spool copies one object, proven, into a nameless temporary file in dir, so that a
@@ -31,4 +33,23 @@ func (c *Catalog) Spool(ctx context.Context, m *Manifest, name, dir string) (*os
 		return nil, 0, fmt.Errorf("read %s of %s: %w", name, m.ID, err)
 	}
 	return f, n, nil
+}
+
+// SpoolDump is OpenDump from a proven copy in dir: the first byte is handed out only after
+// the stored object was read to its end and found right. It takes the stored size in disk
+// room.
+func (c *Catalog) SpoolDump(ctx context.Context, m *Manifest, dir string) (io.ReadCloser, error) {
+	v, err := c.Values(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	f, n, err := c.Spool(ctx, m, DumpName, dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := seekable.NewReader(io.NewSectionReader(f, 0, n), v.table)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &dumpReader{r: r, body: f, what: DumpName + " of " + string(m.ID)}, nil
 }

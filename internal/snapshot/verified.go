@@ -7,15 +7,29 @@ import (
 	"time"
 )
 
-// Verification is the result of one full verify, kept beside the snapshot.
+// Verification is the result of one full verify or drill, kept beside the snapshot.
 type Verification struct {
 	Format   int       `json:"format"`
+	Kind     Kind      `json:"kind,omitempty"` // absent means Full
 	Snapshot ID        `json:"snapshot"`
 	At       time.Time `json:"at"`
 	OK       bool      `json:"ok"`
 	Bytes    int64     `json:"bytes"` // stored bytes read
 	Problems []string  `json:"problems"`
+	// Of a drill: the seconds that each stage took, and how many keys and jobs were compared.
+	Seconds map[string]float64 `json:"seconds,omitempty"`
+	Counts  map[string]int64   `json:"counts,omitempty"`
 }
+
+// Kind is how a snapshot was proven.
+type Kind string
+
+// The kinds: Full read every stored byte back, Drilled put the snapshot into a server and
+// compared that with it.
+const (
+	Full    Kind = "full"
+	Drilled Kind = "drill"
+)
 
 const (
 	verifiedOK     = "-ok.json"
@@ -26,6 +40,9 @@ const (
 // answers "when was this last proven?".
 func (c *Catalog) Stamp(ctx context.Context, v Verification) error {
 	v.Format = FormatVersion
+	if v.Kind == "" {
+		v.Kind = Full
+	}
 	b, err := Seal(v)
 	if err != nil {
 		return err
@@ -34,19 +51,33 @@ func (c *Catalog) Stamp(ctx context.Context, v Verification) error {
 	if v.OK {
 		end = verifiedOK
 	}
-	key := c.source + "/verified/" + string(v.Snapshot) + "/full-" + v.At.UTC().Format(idTime) + end
+	key := c.source + "/verified/" + string(v.Snapshot) + "/" + string(v.Kind) + "-" + v.At.UTC().Format(idTime) + end
 	if err := writeAll(ctx, c.store, key, b); err != nil {
 		return fmt.Errorf("store the verification of %s: %w", v.Snapshot, err)
 	}
 	return nil
 }
 
-// Proof is when a snapshot last passed a full verify, and when it last failed one. Zero
-// times: never.
-type Proof struct{ OK, Failed time.Time }
+// Proof is when a snapshot last passed a full verify or a drill, and when it last failed
+// one. Zero times: never.
+type Proof struct{ OK, Failed, DrillOK, DrillFailed time.Time }
 
 // Damaged reports whether the last word on the snapshot was a failure.
 func (p Proof) Damaged() bool { return p.Failed.After(p.OK) }
+
+// FailedDrill reports whether the last drill failed.
+func (p Proof) FailedDrill() bool { return p.DrillFailed.After(p.DrillOK) }
+
+// note takes in that a verification of that kind and outcome was made at t.
+func (p *Proof) note(kind Kind, ok bool, t time.Time) {
+	last := map[Kind]map[bool]*time.Time{
+		Full:    {true: &p.OK, false: &p.Failed},
+		Drilled: {true: &p.DrillOK, false: &p.DrillFailed},
+	}[kind][ok]
+	if last != nil && t.After(*last) {
+		*last = t
+	}
+}
 
 // Verified returns what the verifications stored beside the source's snapshots say.
 func (c *Catalog) Verified(ctx context.Context) (map[ID]Proof, error) {
@@ -57,7 +88,8 @@ func (c *Catalog) Verified(ctx context.Context) (map[ID]Proof, error) {
 			return nil, fmt.Errorf("list verifications: %w", err)
 		}
 		dir, name, _ := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
-		stamp, ok := strings.CutSuffix(strings.TrimPrefix(name, "full-"), verifiedOK)
+		kind, stamp, _ := strings.Cut(name, "-")
+		stamp, ok := strings.CutSuffix(stamp, verifiedOK)
 		if !ok {
 			stamp = strings.TrimSuffix(stamp, verifiedFailed)
 		}
@@ -66,12 +98,7 @@ func (c *Catalog) Verified(ctx context.Context) (map[ID]Proof, error) {
 			continue
 		}
 		p := proofs[ID(dir)]
-		if ok && t.After(p.OK) {
-			p.OK = t
-		}
-		if !ok && t.After(p.Failed) {
-			p.Failed = t
-		}
+		p.note(Kind(kind), ok, t)
 		proofs[ID(dir)] = p
 	}
 	return proofs, nil

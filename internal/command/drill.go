@@ -1,0 +1,259 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/keyspace"
+	"rqvault/internal/live"
+	"rqvault/internal/scratch"
+	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+func (e *env) drillCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "drill",
+		Usage:     "prove that a snapshot can be restored: load it into a private redis-server, compare everything, measure",
+		ArgsUsage: "[SNAPSHOT]",
+		Flags: flags(storeFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "redis-server", Usage: "the program to run, by `PATH` or name", Value: "redis-server", EnvVars: []string{"RQVAULT_REDIS_SERVER"}},
+		}, intoFlags(), redisFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "no-stamp", Usage: "do not store the result beside the snapshot"},
+			&cli.StringFlag{Name: "temp-dir", Usage: "`DIR` for temporary files", EnvVars: []string{"RQVAULT_TEMP_DIR"}},
+		}, outputFlags()),
+		Action: e.drill,
+	}
+}
+
+// trial is a snapshot in a server, ready to be compared.
+type trial struct {
+	server  *live.Server
+	values  verify.Values
+	now     func() time.Time
+	omitted bool          // what a restore leaves out is not there
+	added   map[int]int64 // keys that are there besides
+	close   func()
+}
+
+func (e *env) drill(c *cli.Context) error {
+	if c.Bool("replace-all") && !c.IsSet("into") {
+		return usage("--replace-all is about another server: give it with --into URL")
+	}
+	cat, m, err := e.pick(c)
+	if err != nil {
+		return err
+	}
+	progress := e.startProgress(c.Bool("quiet"))
+	r := &restore.DrillResult{Snapshot: m.ID, Source: m.Source, At: e.now().UTC(), Differences: []verify.Difference{}}
+	prepare := e.drillScratch
+	if c.IsSet("into") {
+		prepare = e.drillInto
+	}
+	t, err := prepare(c, cat, m, r, progress)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := e.compareTrial(c, cat, m, t, r, progress); err != nil {
+		return err
+	}
+	e.stopProgress()
+	if !c.Bool("no-stamp") {
+		e.stampDrill(c.Context, cat, r.Verification(m.StoredSize()))
+	}
+	if c.Bool("json") {
+		err = e.printJSON(r)
+	} else {
+		e.printDrill(r)
+	}
+	if err == nil && !r.OK {
+		return errFindings
+	}
+	return err
+}
+
+// drillScratch lets a private server load the dump as it loads its own after a restart.
+func (e *env) drillScratch(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, r *restore.DrillResult, progress *bar) (_ *trial, err error) {
+	s, err := scratch.New(c.Context, c.String("redis-server"), c.String("temp-dir"))
+	if err != nil {
+		return nil, err
+	}
+	t := &trial{now: e.now, close: func() { _ = s.Close() }}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	r.Server = s.Version()
+	progress.begin("fetching the dump", m.Dump.Size, true)
+	began := e.now()
+	dump, err := unpackTo(c.Context, cat, m, s.DumpPath())
+	if err != nil {
+		return nil, err
+	}
+	t.values, t.close = fileValues{dump}, func() { _ = dump.Close(); _ = s.Close() }
+	r.Seconds.Fetch = seconds(e.now().Sub(began))
+	progress.begin("loading", -1, false)
+	began = e.now()
+	if err := s.Start(c.Context, max(lastDB(m)+1, 16)); err != nil {
+		return nil, fmt.Errorf("load the dump of %s (%s): %w", m.ID, m.Dump.Format, err)
+	}
+	r.Seconds.Load = seconds(e.now().Sub(began))
+	to, err := live.ParseURL(s.URL())
+	if err != nil {
+		return nil, err
+	}
+	if t.server, err = live.Dial(c.Context, to, live.Options{ReadOnly: true}); err != nil {
+		return nil, err
+	}
+	t.close = func() { _ = t.server.Close(); _ = dump.Close(); _ = s.Close() }
+	return t, nil
+}
+
+// drillInto restores into the server that --into names.
+func (e *env) drillInto(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, r *restore.DrillResult, progress *bar) (*trial, error) {
+	to, err := e.dialTarget(c, m, false)
+	if err != nil {
+		return nil, err
+	}
+	t := &trial{server: to.server, now: to.now, omitted: true, added: map[int]int64{}, close: func() { _ = to.server.Close() }}
+	r.Into, r.Server = to.url, to.facts.Server+" "+to.facts.Version
+	filled, took, err := e.fill(c, cat, m, to, progress)
+	if err == nil || filled.Counts.Failed > 0 && errors.Is(err, errPartly) && len(filled.Failures) > 0 && c.Context.Err() == nil {
+		r.Failures = filled.Failures // the comparison finds them missing
+		for _, db := range filled.Suspended {
+			t.added[db] = 1
+		}
+		r.Seconds.Fetch, r.Seconds.Load = seconds(took["fetch"]), seconds(took["load"])
+		t.values, err = cat.Values(c.Context, m)
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// compareTrial holds the server against the snapshot.
+func (e *env) compareTrial(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, t *trial, r *restore.DrillResult, progress *bar) error {
+	format, err := keyspace.ParseFormat(m.Dump.Format)
+	if err != nil {
+		return fmt.Errorf("%w: %w", snapshot.ErrDamaged, err)
+	}
+	keys, keysDone, err := e.keyRows(c, &comparison{cat: cat, manifest: m})
+	if err != nil {
+		return err
+	}
+	defer keysDone()
+	rows, rowsDone, err := e.rows(c, cat, m)
+	if err != nil {
+		return err
+	}
+	defer rowsDone()
+	o := verify.WholeOptions{
+		Filled: &filled{t.server, source.ImageOptions{Options: source.Options{Server: t.server, Schema: e.schema}, TempDir: c.String("temp-dir")}},
+		Keys:   keys, Rows: func() verify.Rows { return rows() }, Values: t.values, Format: format, Now: t.now, Added: t.added,
+		Progress: func(n int64) { progress.begun("comparing (keys)", n, m.Counts.Keys) },
+	}
+	if t.omitted {
+		o.Omitted = func(name []byte, kind keyspace.Kind) bool { return restore.Omitted(e.schema, name, kind) }
+	}
+	began := e.now()
+	w, err := verify.Whole(c.Context, o)
+	if err != nil {
+		return err
+	}
+	r.Seconds.Compare = seconds(e.now().Sub(began))
+	r.Seconds.Recovery = round(r.Seconds.Fetch + r.Seconds.Load)
+	r.Seconds.Total = round(r.Seconds.Recovery + r.Seconds.Compare)
+	r.Counts = restore.DrillCounts{Keys: w.Keys, Jobs: w.Jobs, LeftOut: w.Omitted, Expired: w.Expired, Differences: w.Count}
+	r.Differences = append(r.Differences, w.Differences...)
+	r.OK = w.Count == 0
+	return nil
+}
+
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
+func round(s float64) float64 { return seconds(time.Duration(s * float64(time.Second))) }
+
+// unpackTo writes a snapshot's dump, proven, into a new file, and leaves it open.
+func unpackTo(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest, path string) (*os.File, error) {
+	r, _, err := cat.OpenDump(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("unpack the dump of %s: %w", m.ID, err), r.Close())
+	}
+	_, err = io.Copy(f, r)
+	if err == nil {
+		err = r.Close()
+	} else {
+		_ = r.Close()
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("unpack the dump of %s: %w", m.ID, err)
+	}
+	return f, nil
+}
+
+// fileValues reads values out of an unpacked dump.
+type fileValues struct{ f *os.File }
+
+func (v fileValues) Read(_ context.Context, offset, length int64) ([]byte, error) {
+	b := make([]byte, length)
+	_, err := v.f.ReadAt(b, offset)
+	return b, err
+}
+
+// stampDrill stores the result; a store that may only be read is no reason to fail.
+func (e *env) stampDrill(ctx context.Context, cat *snapshot.Catalog, v snapshot.Verification) {
+	if err := cat.Stamp(ctx, v); err != nil {
+		e.warn([]string{"the result could not be stored: " + err.Error()})
+	}
+}
+
+func (e *env) printDrill(r *restore.DrillResult) {
+	where := "a private " + r.Server
+	if r.Into != "" {
+		where = clean(r.Into) + " (" + clean(r.Server) + ")"
+	}
+	if r.OK {
+		fmt.Fprintf(e.out, "%s came back whole in %.1f s (%.1f s to fetch, %.1f s to load) in %s: %s and %s are just as in the snapshot, compared in %.1f s\n",
+			r.Snapshot, r.Seconds.Recovery, r.Seconds.Fetch, r.Seconds.Load, where, plural(r.Counts.Keys, "key"), plural(r.Counts.Jobs, "job"), r.Seconds.Compare)
+	} else {
+		fmt.Fprintf(e.out, "%s did NOT come back whole in %s: %s\n", r.Snapshot, where, plural(r.Counts.Differences, "difference"))
+		for i, d := range r.Differences {
+			if i == maxLines {
+				fmt.Fprintf(e.out, "  … and %d more (--json lists more)\n", r.Counts.Differences-int64(i))
+				break
+			}
+			fmt.Fprintf(e.out, "  %s\n", clean(d.String()))
+		}
+		for i, f := range r.Failures {
+			if i < maxLines {
+				fmt.Fprintf(e.out, "  the target refused key %s: %s\n", quote(f.Key), clean(f.Reason))
+			}
+		}
+	}
+	if n := r.Counts.LeftOut; n > 0 {
+		fmt.Fprintf(e.out, "  %d keys of workers, locks and running jobs were left out, as a restore does\n", n)
+	}
+	if n := r.Counts.Expired; n > 0 {
+		fmt.Fprintf(e.out, "  %d keys have expired since the snapshot\n", n)
+	}
+	if !r.OK {
+		fmt.Fprintf(e.err, "next: prove the stored bytes: rqvault verify %s; if they are whole, look for who else writes to the server, and for its maxmemory and version\n", r.Snapshot)
+	}
+}

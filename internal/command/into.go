@@ -1,0 +1,136 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/snapshot"
+	"rqvault/restore"
+)
+
+// intoOut is restore --into --json.
+type intoOut struct {
+	Snapshot  snapshot.ID          `json:"snapshot"`
+	Into      string               `json:"into"`
+	Applied   bool                 `json:"applied"`
+	Mask      bool                 `json:"mask"`
+	Removed   int64                `json:"removed"` // keys that the target held before
+	Counts    restore.IntoCounts   `json:"counts"`
+	Suspended []int                `json:"suspended"` // databases whose workers wait
+	Functions int                  `json:"functions"` // function libraries that were not put back
+	Failures  []restore.KeyFailure `json:"failures"`
+}
+
+// notWithInto are the flags that choose single jobs, or judge them.
+var notWithInto = []string{"queue", "job", "status", "plan", "keys", "policy", "started", "assume", "extend-ttl", "patience",
+	"via", "dump-dir", "save-timeout", "resume-rate", "max-queue-depth"}
+
+// checkInto refuses command lines that mix the two kinds of restore.
+func (e *env) checkInto(c *cli.Context) error {
+	if !c.IsSet("into") {
+		for _, name := range []string{"replace-all", "mask"} {
+			if c.Bool(name) {
+				return usage("--%s is about a whole snapshot: give it with --into URL", name)
+			}
+		}
+		return nil
+	}
+	for _, name := range notWithInto {
+		if typed(e.args, []string{name}) {
+			return usage("--into puts a whole snapshot into a server: give it without --%s", name)
+		}
+	}
+	return nil
+}
+
+// into is restore --into.
+func (e *env) into(c *cli.Context) error {
+	cat, m, err := e.pick(c)
+	if err != nil {
+		return err
+	}
+	t, err := e.dialTarget(c, m, !c.Bool("apply"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.server.Close() }()
+	out := &intoOut{Snapshot: m.ID, Into: t.url, Applied: c.Bool("apply"), Mask: c.Bool("mask"), Removed: t.holds,
+		Suspended: []int{}, Failures: []restore.KeyFailure{}}
+	progress := e.startProgress(c.Bool("quiet"))
+	if !out.Applied {
+		keys, done, err := e.keyRows(c, &comparison{cat: cat, manifest: m})
+		if err != nil {
+			return err
+		}
+		defer done()
+		if out.Counts, err = restore.CountInto(keys, e.schema, out.Mask, t.now().UnixMilli()); err != nil {
+			return err
+		}
+	} else {
+		r, _, failed := e.fill(c, cat, m, t, progress)
+		if failed != nil && !errors.Is(failed, errPartly) {
+			return failed
+		}
+		err = failed
+		out.Counts, out.Functions = r.Counts, r.Functions
+		out.Suspended = append(out.Suspended, r.Suspended...)
+		out.Failures = append(out.Failures, r.Failures...)
+	}
+	e.stopProgress()
+	if c.Bool("json") {
+		return errors.Join(err, e.printJSON(out))
+	}
+	if err == nil {
+		e.printInto(c, out)
+	}
+	return err
+}
+
+func (e *env) printInto(c *cli.Context, o *intoOut) {
+	verb := map[bool]string{true: "put into", false: "would go into"}[o.Applied]
+	if o.Removed > 0 {
+		fmt.Fprintf(e.out, "%s of the target %s\n", plural(o.Removed, "key"), map[bool]string{true: "removed", false: "would be removed first"}[o.Applied])
+	}
+	fmt.Fprintf(e.out, "snapshot %s: %s %s %s\n", o.Snapshot, plural(o.Counts.Keys, "key"), verb, clean(o.Into))
+	for _, line := range []struct {
+		n    int64
+		what string
+	}{
+		{o.Counts.Masked, "of jobs masked: their arguments, results, descriptions and meta are blanked"},
+		{o.Counts.Workers, "left out: workers, schedulers, locks"},
+		{o.Counts.Running, "left out: registries of running jobs"},
+		{o.Counts.Unknown, "left out: under rq: in no known form, so they cannot be masked"},
+		{o.Counts.Expired, "left out: their own expiry has passed"},
+		{int64(o.Functions), "not put back: function libraries of the server"},
+	} {
+		if line.n > 0 {
+			fmt.Fprintf(e.out, "  %-6d %s\n", line.n, line.what)
+		}
+	}
+	if o.Mask {
+		fmt.Fprintln(e.out, "keys that are no jobs, such as sessions, are copied as they are")
+	}
+	if !o.Applied {
+		fmt.Fprintf(e.out, "dry run, nothing was changed. next: %s --apply\n", e.again(c, "restore", string(o.Snapshot)))
+		return
+	}
+	if len(o.Suspended) > 0 {
+		fmt.Fprintf(e.out, "workers wait in %s. next: look at it, and to let them run: redis-cli -u %s -n %d del %s\n",
+			databases(o.Suspended), quote(o.Into), o.Suspended[0], e.schema.SuspendKey())
+	}
+}
+
+// databases lists databases for people.
+func databases(dbs []int) string {
+	if len(dbs) == 1 {
+		return fmt.Sprintf("database %d", dbs[0])
+	}
+	var names []string
+	for _, db := range dbs {
+		names = append(names, fmt.Sprint(db))
+	}
+	return "databases " + strings.Join(names, ", ")
+}

@@ -1,0 +1,450 @@
+package command_test
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rqvault/internal/redistest"
+)
+
+// intoDoc is restore --into --json.
+type intoDoc struct {
+	Snapshot, Into string
+	Applied, Mask  bool
+	Removed        int
+	Counts         map[string]int
+	Suspended      []int
+	Functions      int
+	Failures       []struct{ Key, Reason string }
+}
+
+// into restores the whole snapshot into a server and returns the document.
+func (v *vault) into(code int, s *redistest.Server, args ...string) intoDoc {
+	v.t.Helper()
+	var d intoDoc
+	v.want(code, append([]string{"restore", "--json", "--into", s.URL()}, args...)...).into(v.t, &d)
+	return d
+}
+
+// runs reports whether a key belongs to workers, locks or runs: what --into leaves out.
+func runs(key string) bool {
+	for _, p := range []string{"rq:wip:", "rq:execution", "rq:worker", "rq:clean_registries:", "rq:scheduler", "rq:cron_", "rq:suspended", "rq:registry:"} {
+		if strings.HasPrefix(key, p) {
+			return true
+		}
+	}
+	return strings.Contains(key, ":intermediate:first_seen:")
+}
+
+func TestAWholeSnapshotGoesIntoAnEmptyServer(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	before := fill(t, v, 0, 1)
+	v.backup()
+	want := before.without(runs)
+	if len(want) < 100 || len(before)-len(want) < 10 {
+		t.Fatalf("%d of %d keys are restored: the test's data is not what it should be", len(want), len(before))
+	}
+	staging := redistest.Start(t)
+	dry := v.into(0, staging)
+	if dry.Applied || dry.Counts["keys"] != len(want) || len(look(t, staging)) > 0 {
+		t.Errorf("dry run: %+v, want %d keys, and the target holds %d", dry, len(want), len(look(t, staging)))
+	}
+	d := v.into(0, staging, "--apply")
+	if !d.Applied || fmt.Sprint(d.Counts) != fmt.Sprint(dry.Counts) || !slices.Equal(d.Suspended, []int{0, 1}) {
+		t.Errorf("done: %+v; the dry run said %v", d, dry.Counts)
+	}
+	if n := d.Counts["workers"] + d.Counts["running"]; n != len(before)-len(want) || d.Counts["running"] < 4 {
+		t.Errorf("left out: %v, want %d keys", d.Counts, len(before)-len(want))
+	}
+	got := look(t, staging)
+	for _, db := range []string{"0", "1"} {
+		if e := got[db+"/rq:suspended"]; e.kind != "string" {
+			t.Errorf("database %s: workers do not wait", db)
+		}
+	}
+	same(t, "in the target", got.without(runs), want)
+}
+
+// A worker that is started in the target waits, and works once somebody lets it.
+func TestWorkersStartedInTheTargetWait(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq("for i in range(3): queue('q').enqueue('tasks.note', job_id='o%d' % i)")
+	v.backup()
+	staging := newVault(t)
+	v.into(0, staging.s, "--apply")
+	staging.rq("work('q')")
+	if got := staging.ran(); len(got) > 0 {
+		t.Errorf("under suspension ran %q", got)
+	}
+	staging.s.Do("DEL", "rq:suspended")
+	staging.rq("work('q')")
+	if got, want := staging.ran(), []string{"0 q o0", "0 q o1", "0 q o2"}; !slices.Equal(got, want) {
+		t.Errorf("ran %q, want %q", got, want)
+	}
+}
+
+func TestTargetsThatLookLikeProductionAreRefused(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq("queue('q').enqueue('tasks.note', job_id='a')")
+	v.s.Do("SET", "there", "1")
+	v.backup()
+	for name, c := range map[string]struct {
+		target func(t *testing.T) *redistest.Server
+		says   string
+	}{
+		"the server of the snapshot": {func(*testing.T) *redistest.Server { return v.s }, "the very server that snapshot"},
+		"one with a replica": {func(t *testing.T) *redistest.Server {
+			master := redistest.Start(t, redistest.WithTCP())
+			follow(t, redistest.Start(t), master)
+			return master
+		}, "1 replica attached"},
+		"a replica": {func(t *testing.T) *redistest.Server {
+			s := redistest.Start(t)
+			follow(t, s, redistest.Start(t, redistest.WithTCP()))
+			return s
+		}, "the target is a replica of"},
+		"a cluster": {func(t *testing.T) *redistest.Server {
+			return redistest.Start(t, redistest.WithTCP(), redistest.WithArgs("--cluster-enabled", "yes"))
+		}, "Redis Cluster"},
+		"one with a registered worker": {func(t *testing.T) *redistest.Server {
+			s := redistest.Start(t)
+			redistest.RQ(t, s, "import os, redis\nfrom rq import Queue, Worker\nc = redis.from_url(os.environ['REDIS_URL'])\nWorker([Queue('q', connection=c)], connection=c, name='bob').register_birth()")
+			return s
+		}, "worker bob is registered"},
+		"an empty one with a waiting worker": {func(t *testing.T) *redistest.Server {
+			s := redistest.Start(t)
+			block(t, s)
+			return s
+		}, "1 client is blocked"},
+		"one with keys": {func(t *testing.T) *redistest.Server {
+			s := redistest.Start(t)
+			s.Do("SET", "somebody", "needs this")
+			return s
+		}, "holds 1 key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &vault{t: t, s: v.s, redis: "unix:///nowhere?db=0", store: v.store}
+			s := c.target(t)
+			before := s.Do("DBSIZE")
+			for _, args := range [][]string{{}, {"--apply"}, {"--apply", "--replace-all"}} {
+				if name == "one with keys" && len(args) == 2 {
+					continue // that is what it is for
+				}
+				r := v.want(7, append([]string{"restore", "--into", s.URL()}, args...)...)
+				if !strings.Contains(r.err, c.says) || !strings.Contains(r.err, "\nnext: ") {
+					t.Errorf("%v: it says %s, want %q", args, r.err, c.says)
+				}
+			}
+			if after := s.Do("DBSIZE"); after != before {
+				t.Errorf("the target held %v keys, and now %v", before, after)
+			}
+		})
+	}
+	t.Run("one that is loading", func(t *testing.T) {
+		s := redistest.Start(t, redistest.WithReadyWhileLoading(), redistest.WithArgs("--enable-debug-command", "yes", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"))
+		s.Do("DEBUG", "POPULATE", "20000", "k", "100")
+		s.Do("SAVE")
+		s.Restart(false)
+		r := v.want(7, "restore", "--into", s.URL(), "--apply", "--replace-all")
+		if !strings.Contains(r.err, "loading") {
+			t.Errorf("it says %s", r.err)
+		}
+	})
+	t.Run("the one that --redis names", func(t *testing.T) {
+		s := redistest.Start(t, redistest.WithTCP())
+		for _, other := range []string{s.URL(), s.SocketURL()} { // by another address too
+			r := v.want(7, "restore", "--into", s.URL(), "--redis", other, "--apply")
+			if !strings.Contains(r.err, "name the same server") {
+				t.Errorf("--redis %s: it says %s", other, r.err)
+			}
+		}
+	})
+}
+
+// follow makes s a replica of the master and waits until it is.
+func follow(t testing.TB, s, master *redistest.Server) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(master.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Do("REPLICAOF", host, port)
+	err = redistest.Poll(20*time.Second, func() error {
+		if up := s.Info("replication", "master_link_status"); up != "up" || master.Info("replication", "connected_slaves") != "1" {
+			return fmt.Errorf("link %s", up)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// block has a client wait for a job, as a worker does, until the test ends.
+func block(t testing.TB, s *redistest.Server) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	c := client(t, s, 0)
+	go func() {
+		defer close(done)
+		_ = c.BLPop(ctx, 0, "rq:queue:q").Err()
+	}()
+	t.Cleanup(func() { cancel(); _ = c.Close(); s.Kill(); <-done })
+	err := redistest.Poll(20*time.Second, func() error {
+		if n := s.Info("clients", "blocked_clients"); n != "1" {
+			return fmt.Errorf("%s clients are blocked", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReplaceAllEmptiesTheTargetFirst(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq("queue('q').enqueue('tasks.note', job_id='a')")
+	v.backup()
+	want := look(t, v.s)
+	staging := redistest.Start(t)
+	for db := range 3 {
+		client(t, staging, db).Set(context.Background(), "old", "x", 0)
+	}
+	if d := v.into(0, staging, "--replace-all"); d.Removed != 3 || len(look(t, staging)) != 3 {
+		t.Errorf("dry run: %+v, and the target holds %d keys", d, len(look(t, staging)))
+	}
+	if d := v.into(0, staging, "--replace-all", "--apply"); d.Removed != 3 {
+		t.Errorf("done: %+v", d)
+	}
+	same(t, "in the target", look(t, staging).without(runs), want.without(runs))
+}
+
+// unpack is what a person with zlib and base64 at hand could read in a value.
+func unpack(b []byte) []byte {
+	all := slices.Clone(b)
+	for i := range b {
+		z, err := zlib.NewReader(bytes.NewReader(b[i:]))
+		if err != nil {
+			continue
+		}
+		text, _ := io.ReadAll(z)
+		all = append(all, text...)
+	}
+	return all
+}
+
+func TestMaskedJobsHoldNothingOfTheirPayloads(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	before := fill(t, v, 0)
+	v.rq("c.set('session:1', '" + marker + "'); c.hset('rq:job:o0', 'invented_later', '" + marker + "'); c.set('rq:invented', '" + marker + "')")
+	v.backup()
+	staging := newVault(t)
+	d := v.into(0, staging.s, "--mask", "--apply")
+	if d.Counts["masked"] < 50 || d.Counts["unknown"] < 1 {
+		t.Errorf("masked: %v", d.Counts)
+	}
+	got := look(t, staging.s)
+	for k, e := range got {
+		if strings.Contains(k, "/session:") || e.payload == "" {
+			continue
+		}
+		_, key, _ := strings.Cut(k, "/")
+		text := []byte(e.payload)
+		for _, x := range contents(t, staging.s, key, e.kind) {
+			text = append(text, unpack([]byte(x))...)
+			if raw, err := base64.StdEncoding.DecodeString(x); err == nil {
+				text = append(text, unpack(raw)...)
+			}
+		}
+		for _, secret := range []string{marker, "payload-marker", "tasks.", "ValueError"} {
+			if strings.Contains(string(text), secret) {
+				t.Errorf("%s still tells %q", k, secret)
+			}
+		}
+	}
+	if e := got["0/session:1"]; e.kind != "string" {
+		t.Error("the session was not copied")
+	}
+	// Everything else looks the same: ids, places, statuses, expiries.
+	for k, e := range before.without(runs) {
+		_, key, _ := strings.Cut(k, "/")
+		g, ok := got[k]
+		hash := strings.HasPrefix(key, "rq:job:") && e.kind == "hash"
+		switch {
+		case strings.HasPrefix(key, "rq:results:") || hash:
+			if g.kind != e.kind || g.expireAt != e.expireAt {
+				t.Errorf("%s is a %s until %d, want a %s until %d", k, g.kind, g.expireAt, e.kind, e.expireAt)
+			}
+		case ok && g.payload != e.payload && g.digest != e.digest:
+			t.Errorf("%s has changed", k)
+		}
+		if id := strings.TrimPrefix(key, "rq:job:"); hash && staging.status(id) != v.status(id) {
+			t.Errorf("job %s is %q, want %q", id, staging.status(id), v.status(id))
+		}
+	}
+	// RQ reads such jobs, and a worker fails them without running anything.
+	out := staging.rq(`
+c.delete('rq:suspended')
+print(Job.fetch('fin-ever', connection=c).return_value(), Job.fetch('o1', connection=c).description)
+work('default')
+print(Job.fetch('o1', connection=c).get_status(refresh=True))
+`)
+	if out != "None masked by rqvault\nfailed\n" || len(staging.ran()) > 0 {
+		t.Errorf("RQ says %q, and ran %q", out, staging.ran())
+	}
+}
+
+// contents lists all that a hash, string or stream holds.
+func contents(t testing.TB, s *redistest.Server, key, kind string) []string {
+	t.Helper()
+	var out []string
+	switch kind {
+	case "hash":
+		for f, x := range s.Client().HGetAll(context.Background(), key).Val() {
+			out = append(out, f, x)
+		}
+	case "string":
+		out = append(out, s.Client().Get(context.Background(), key).Val())
+	case "stream":
+		for _, m := range s.Client().XRange(context.Background(), key, "-", "+").Val() {
+			for f, x := range m.Values {
+				out = append(out, f, fmt.Sprint(x))
+			}
+		}
+	}
+	return out
+}
+
+func TestARestoreIntoThatIsKilledIsRunAgainWithReplaceAll(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`
+for i in range(1500): queue('q').enqueue('tasks.note', i, job_id='o%04d' % i)
+`)
+	v.backup()
+	want := look(t, v.s)
+	staging := redistest.Start(t)
+	for _, n := range []int{0, 1, 2, 700, 1400} {
+		staging.Do("FLUSHALL")
+		g := newGate(t, staging.Socket(), "restore")
+		if g.killAfter(n, v.args([]string{"restore", "--into", g.url(), "--apply"})) {
+			t.Fatalf("after %d keys rqvault was not killed", n)
+		}
+		if held := staging.Do("DBSIZE"); held != int64(n+1) {
+			t.Errorf("killed after %d keys: the target holds %v, want one more: the workers' flag", n, held)
+		}
+		r := v.want(7, "restore", "--into", staging.URL(), "--apply")
+		if !strings.Contains(r.err, "--replace-all") {
+			t.Errorf("it says %s", r.err)
+		}
+		v.into(0, staging, "--apply", "--replace-all")
+		same(t, "after the rerun", look(t, staging).without(runs), want.without(runs))
+	}
+	// Cut off in the middle, rqvault says what to do.
+	staging.Do("FLUSHALL")
+	g := newGate(t, staging.Socket(), "restore")
+	g.arm(10, func() {})
+	r := v.want(6, "restore", "--into", g.url(), "--apply")
+	if !strings.Contains(r.err, "holds a part of the snapshot") || !strings.Contains(r.err, "--replace-all") {
+		t.Errorf("it says %s", r.err)
+	}
+}
+
+func TestWhereRestoreIsRefusedAWholeSnapshotGoesInByCommands(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	before := fill(t, v, 0, 1)
+	v.backup()
+	for name, staging := range map[string]*redistest.Server{
+		"denied":  redistest.Start(t, redistest.WithUser("limited on >secret ~* &* +@all -restore")),
+		"renamed": redistest.Start(t, redistest.WithArgs("--rename-command", "RESTORE", "")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &vault{t: t, s: v.s, redis: v.redis, store: v.store}
+			url := staging.URL()
+			if name == "denied" {
+				url = strings.Replace(url, "unix://", "unix://limited:secret@", 1)
+			}
+			v.want(0, "restore", "--into", url, "--apply")
+			got, want := look(t, staging).without(runs), before.without(runs)
+			same(t, "in the target", got, want)
+		})
+	}
+}
+
+// Values above 8 MiB come in parts, and one element can be larger than that.
+func TestLargeValuesGoIntoTheTarget(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`
+import os as o
+p = c.pipeline(transaction=False)
+for n in range(0, 400000, 1000):
+    p.rpush('list', *['%036d' % i for i in range(n, n + 1000)])
+    p.sadd('set', *['%032d' % i for i in range(n, n + 1000)])
+    p.zadd('zset', {'%032d' % i: i / 3 for i in range(n, n + 1000)})
+    p.hset('hash', mapping={'%032d' % i: i for i in range(n, n + 1000)})
+p.execute()
+c.pexpire('list', 10 ** 8)
+c.set('string', o.urandom(20 << 20))
+c.rpush('mixed', 'a', o.urandom(17 << 20), 'b', 'c', o.urandom(9 << 20))
+c.hset('mixedhash', mapping={'a': 'x', 'b': o.urandom(17 << 20), 'c': 'y'})
+c.rpush('one', o.urandom(17 << 20))
+queue('q').enqueue('tasks.note', '` + marker + `' + o.urandom(10 << 20).hex(), job_id='huge')
+`)
+	v.s.Do("CONFIG", "SET", "rdbcompression", "no")
+	v.backup()
+	want := look(t, v.s)
+	staging := redistest.Start(t)
+	d := v.into(0, staging, "--apply")
+	if d.Counts["failed"] > 0 || len(d.Failures) > 0 {
+		t.Errorf("failed: %+v", d.Failures)
+	}
+	same(t, "in the target", look(t, staging).without(runs), want.without(runs))
+	v.want(0, "drill")
+	d = v.into(0, staging, "--apply", "--replace-all", "--mask")
+	if n := staging.Do("HLEN", "rq:job:huge"); d.Counts["failed"] > 0 || n.(int64) < 5 || staging.Do("STRLEN", "string") != int64(20<<20) {
+		t.Errorf("masked: %+v, and the huge job has %v fields", d, n)
+	}
+	if data := staging.Do("HGET", "rq:job:huge", "data"); data != "masked by rqvault" {
+		t.Errorf("the huge job's data is not masked")
+	}
+}
+
+func TestKeysWhoseTimeIsUpAreLeftOut(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.s.Do("SET", "short", "x", "PX", "700")
+	v.s.Do("SET", "long", "x", "PX", "7000000")
+	v.want(0, "backup", "--via", "sync")
+	if err := redistest.Poll(20*time.Second, func() error {
+		if v.s.Do("EXISTS", "short") != int64(0) {
+			return fmt.Errorf("it is still there")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	staging := redistest.Start(t)
+	for _, args := range [][]string{{}, {"--apply"}} {
+		if d := v.into(0, staging, args...); d.Counts["expired"] != 1 || d.Counts["keys"] != 1 {
+			t.Errorf("%v: %v, want 1 expired, 1 key", args, d.Counts)
+		}
+	}
+	same(t, "in the target", look(t, staging), look(t, v.s))
+}
