@@ -257,3 +257,21 @@ func (e *env) printDrill(r *restore.DrillResult) {
 		fmt.Fprintf(e.err, "next: prove the stored bytes: rqvault verify %s; if they are whole, look for who else writes to the server, and for its maxmemory and version\n", r.Snapshot)
 	}
 }
+
+// printLastDrill says how the snapshot's last drill went, if there was one.
+func (e *env) printLastDrill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest) error {
+	v, err := cat.LastDrill(c.Context, m.ID)
+	if v == nil || err != nil {
+		return err
+	}
+	ago := age(e.now().Sub(v.At))
+	if v.OK {
+		fmt.Fprintf(e.out, "\ndrilled %s ago: it came back whole in %.1f s\n", ago, v.Seconds["recovery"])
+		return nil
+	}
+	fmt.Fprintf(e.out, "\ndrilled %s ago, and it did NOT come back whole: %s\n", ago, plural(v.Counts["differences"], "difference"))
+	for _, p := range v.Problems {
+		fmt.Fprintf(e.out, "  %s\n", clean(p))
+	}
+	return nil
+}

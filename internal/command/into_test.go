@@ -394,7 +394,7 @@ func TestLargeValuesGoIntoTheTarget(t *testing.T) {
 	v.rq(`
 import os as o
 p = c.pipeline(transaction=False)
-for n in range(0, 400000, 1000):
+for n in range(0, 300000, 1000):
     p.rpush('list', *['%036d' % i for i in range(n, n + 1000)])
     p.sadd('set', *['%032d' % i for i in range(n, n + 1000)])
     p.zadd('zset', {'%032d' % i: i / 3 for i in range(n, n + 1000)})

@@ -33,7 +33,7 @@ func (e *env) show(c *cli.Context) error {
 	if name := c.Args().First(); name != "" && isFile(name) {
 		return usage("%s is neither a snapshot nor a plan; plans end in .json", quote(name))
 	}
-	_, m, err := e.pick(c)
+	cat, m, err := e.pick(c)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (e *env) show(c *cli.Context) error {
 		return e.printJSON(m)
 	}
 	e.printManifest(m)
-	return nil
+	return e.printLastDrill(c, cat, m)
 }
 
 func (e *env) printManifest(m *snapshot.Manifest) {

@@ -15,17 +15,19 @@ import (
 
 // snapshotRow is one element of snapshots --json.
 type snapshotRow struct {
-	ID         snapshot.ID `json:"id"`
-	Source     string      `json:"source"`
-	CreatedAt  time.Time   `json:"created_at"`
-	Via        string      `json:"via"`
-	Jobs       int64       `json:"jobs"`
-	Keys       int64       `json:"keys"`
-	Size       int64       `json:"size"`
-	StoredSize int64       `json:"stored_size"`
-	VerifiedAt *time.Time  `json:"verified_at"`
-	FailedAt   *time.Time  `json:"verify_failed_at,omitempty"`
-	Damaged    string      `json:"damaged,omitempty"`
+	ID            snapshot.ID `json:"id"`
+	Source        string      `json:"source"`
+	CreatedAt     time.Time   `json:"created_at"`
+	Via           string      `json:"via"`
+	Jobs          int64       `json:"jobs"`
+	Keys          int64       `json:"keys"`
+	Size          int64       `json:"size"`
+	StoredSize    int64       `json:"stored_size"`
+	VerifiedAt    *time.Time  `json:"verified_at"`
+	FailedAt      *time.Time  `json:"verify_failed_at,omitempty"`
+	Damaged       string      `json:"damaged,omitempty"`
+	DrilledAt     *time.Time  `json:"drilled_at,omitempty"`
+	DrillFailedAt *time.Time  `json:"drill_failed_at,omitempty"`
 }
 
 func (e *env) snapshotsCommand() *cli.Command {
@@ -126,6 +128,12 @@ func listSource(ctx context.Context, cat *snapshot.Catalog) ([]snapshotRow, erro
 			if p := verified[id]; p.Damaged() {
 				rows[i].FailedAt = &p.Failed
 			}
+			if p := verified[id]; !p.DrillOK.IsZero() {
+				rows[i].DrilledAt = &p.DrillOK
+			}
+			if p := verified[id]; p.FailedDrill() {
+				rows[i].DrillFailedAt = &p.DrillFailed
+			}
 		})
 	}
 	wg.Wait()
@@ -159,18 +167,26 @@ func (e *env) printSnapshots(rows []snapshotRow, store snapshot.Store) error {
 			damaged = append(damaged, string(r.ID)+" cannot be used: "+strings.TrimPrefix(r.Damaged, string(r.ID)+": "))
 			continue
 		}
-		verified := "never"
-		switch {
-		case r.FailedAt != nil:
-			verified = "DAMAGED, seen " + age(now.Sub(*r.FailedAt)) + " ago"
-		case r.VerifiedAt != nil:
-			verified = age(now.Sub(*r.VerifiedAt)) + " ago"
-		}
-		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), verified)
+		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), r.proven(now))
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	e.warn(damaged)
 	return nil
+}
+
+// proven says when the snapshot was last proven, and how.
+func (r *snapshotRow) proven(now time.Time) string {
+	switch {
+	case r.FailedAt != nil:
+		return "DAMAGED, seen " + age(now.Sub(*r.FailedAt)) + " ago"
+	case r.DrillFailedAt != nil:
+		return "drill FAILED " + age(now.Sub(*r.DrillFailedAt)) + " ago"
+	case r.DrilledAt != nil && (r.VerifiedAt == nil || r.DrilledAt.After(*r.VerifiedAt)):
+		return age(now.Sub(*r.DrilledAt)) + " ago by drill"
+	case r.VerifiedAt != nil:
+		return age(now.Sub(*r.VerifiedAt)) + " ago"
+	}
+	return "never"
 }

@@ -103,3 +103,27 @@ func (c *Catalog) Verified(ctx context.Context) (map[ID]Proof, error) {
 	}
 	return proofs, nil
 }
+
+// LastDrill returns the newest drill stored beside a snapshot; nil if there was none.
+func (c *Catalog) LastDrill(ctx context.Context, id ID) (*Verification, error) {
+	prefix := c.source + "/verified/" + string(id) + "/" + string(Drilled) + "-"
+	last := ""
+	for o, err := range c.store.List(ctx, prefix, "") {
+		if err != nil {
+			return nil, fmt.Errorf("list the drills of %s: %w", id, err)
+		}
+		last = o.Key
+	}
+	if last == "" {
+		return nil, nil
+	}
+	b, err := readAll(ctx, c.store, last)
+	if err != nil {
+		return nil, fmt.Errorf("read the last drill of %s: %w", id, err)
+	}
+	var v Verification
+	if err := Unseal(b, &v); err != nil {
+		return nil, fmt.Errorf("the last drill of %s: %w", id, err)
+	}
+	return &v, nil
+}
