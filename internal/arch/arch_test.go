@@ -154,6 +154,7 @@ var only = []struct {
 	{"internal/index", []string{"internal/extsort", "internal/job", "internal/keyspace", "internal/rdb"}, false, "rows come from records, whoever read them and through whatever schema"},
 	{"internal/snapshot", []string{"internal/lineage", "internal/seekable"}, true, "the catalog declares the store it needs and knows none; a manifest is no index"},
 	{"internal/replica", nil, true, "it speaks the replication protocol and nothing else"},
+	{"internal/scratch", nil, true, "it runs one program and knows nothing of what is in it"},
 	{"internal/live", []string{"internal/lineage"}, false, "it reads and writes Redis, and decides nothing about jobs"},
 	{"internal/store/dir", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
 	{"internal/store/s3", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
@@ -187,7 +188,7 @@ var never = []struct {
 	from, to []string
 	why      string
 }{
-	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command",
+	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command", "internal/scratch",
 		"github.com/redis/", "github.com/aws/", "github.com/urfave/", "internal/redistest", "internal/s3test"},
 		"the core sees small interfaces declared beside it, so that it can be tested, and reasoned about, without a network"},
 	{[]string{"verify"}, []string{"restore", "backup"}, "data flows one way: findings are made before plans, and whoever verifies must not be able to write"},

@@ -209,12 +209,7 @@ func TestADrillOfADamagedSnapshot(t *testing.T) {
 		}
 		flip := func() {
 			b[len(b)/2] ^= 1
-			if err := os.Remove(path); err == nil {
-				err = os.WriteFile(path, b, 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			(&session{t: t, vault: v}).write(path, b)
 		}
 		flip()
 		temp := shortDir(t)

@@ -331,6 +331,7 @@ func TestVerifications(t *testing.T) {
 	for _, v := range []snapshot.Verification{
 		{Snapshot: a, At: taken.Add(2 * time.Hour), OK: true}, {Snapshot: a, At: taken.Add(3 * time.Hour), OK: true},
 		{Snapshot: a, At: taken.Add(4 * time.Hour), Problems: []string{"x"}}, {Snapshot: b, At: taken.Add(5 * time.Hour)},
+		{Kind: snapshot.Drilled, Snapshot: a, At: taken.Add(6 * time.Hour), OK: true}, {Kind: snapshot.Drilled, Snapshot: b, At: taken.Add(7 * time.Hour)},
 	} {
 		if err := c.Stamp(t.Context(), v); err != nil {
 			t.Fatal(err)
@@ -339,7 +340,36 @@ func TestVerifications(t *testing.T) {
 	storetest.Put(t, s, "default/verified/"+string(b)+"/full-junk-ok.json", nil)
 	got, err := c.Verified(t.Context())
 	if want := map[snapshot.ID]snapshot.Proof{
-		a: {OK: taken.Add(3 * time.Hour), Failed: taken.Add(4 * time.Hour)}, b: {Failed: taken.Add(5 * time.Hour)}}; err != nil || !reflect.DeepEqual(got, want) {
+		a: {OK: taken.Add(3 * time.Hour), Failed: taken.Add(4 * time.Hour), DrillOK: taken.Add(6 * time.Hour)},
+		b: {Failed: taken.Add(5 * time.Hour), DrillFailed: taken.Add(7 * time.Hour)}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestLastDrill(t *testing.T) {
+	s, _ := newStore(t)
+	c := catalogOf(t, s)
+	a := commit(t, c, taken, 1).ID
+	stamp := func(v snapshot.Verification) {
+		t.Helper()
+		if err := c.Stamp(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stamp(snapshot.Verification{Snapshot: a, At: taken.Add(9 * time.Hour), OK: true})
+	if v, err := c.LastDrill(t.Context(), a); v != nil || err != nil {
+		t.Errorf("never drilled: got %+v, %v", v, err)
+	}
+	stamp(snapshot.Verification{Kind: snapshot.Drilled, Snapshot: a, At: taken.Add(time.Hour), OK: true, Problems: []string{}})
+	want := snapshot.Verification{Kind: snapshot.Drilled, Snapshot: a, At: taken.Add(2 * time.Hour), Problems: []string{"x"},
+		Seconds: map[string]float64{"load": 1.5}, Counts: map[string]int64{"keys": 7}}
+	stamp(want)
+	want.Format = snapshot.FormatVersion
+	if v, err := c.LastDrill(t.Context(), a); err != nil || !reflect.DeepEqual(*v, want) {
+		t.Errorf("got %+v, %v, want %+v", v, err, want)
+	}
+	storetest.Put(t, s, "default/verified/"+string(a)+"/drill-20991231T000000.000Z-ok.json", []byte("{}"))
+	if v, err := c.LastDrill(t.Context(), a); !errors.Is(err, snapshot.ErrDamaged) {
+		t.Errorf("a damaged result: got %+v, %v, want ErrDamaged", v, err)
 	}
 }
