@@ -1,23 +1,16 @@
 package verify
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"rqvault/internal/job"
 )
 
 // jobs compares every job with all its places.
-func (w *whole) jobs(ctx context.Context) error {
-	im, err := w.o.Filled.Image(ctx, time.Time{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = im.Close() }()
+func (w *whole) jobs() error {
 	now := w.o.Now().UnixMilli()
-	for p, err := range merge(w.o.Rows(), im.Rows()) {
+	for p, err := range merge(w.o.Rows(), w.builder.Jobs()) {
 		if err != nil {
 			return err
 		}

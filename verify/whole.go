@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rqvault/internal/index"
+	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
 	"rqvault/internal/rdb"
 )
@@ -21,8 +22,6 @@ type Filled interface {
 	Keys(ctx context.Context, db int, names [][]byte) iter.Seq2[*keyspace.Record, error]
 	// Sizes is how many keys each database holds.
 	Sizes(ctx context.Context) (map[int]int64, error)
-	// Image reads the jobs.
-	Image(ctx context.Context, before time.Time) (Image, error)
 }
 
 // Values reads raw values out of the snapshot's dump.
@@ -31,15 +30,18 @@ type Values interface {
 	Read(ctx context.Context, offset, length int64) ([]byte, error)
 }
 
-// WholeOptions say what to hold against what. All are needed but Omitted, Added and
-// Progress.
+// WholeOptions say what to hold against what. All are needed but TempDir, Omitted,
+// Added and Progress.
 type WholeOptions struct {
 	Filled Filled
 	Keys   func() iter.Seq2[*index.KeyRow, error] // the snapshot's table of keys
 	Rows   func() Rows                            // its index of jobs
 	Values Values
 	Format keyspace.Format // of its dump
+	Schema job.Schema
 	Now    func() time.Time
+	// TempDir takes what the sort of the jobs spills; "" is the system's.
+	TempDir string
 	// Omitted reports whether the key was left out on purpose; nil: none was.
 	Omitted func(name []byte, kind keyspace.Kind) bool
 	// Added is how many keys stand in each database that the snapshot has not, on purpose.
@@ -90,26 +92,28 @@ const maxDifferences = 1000
 const expirySlack = 1000
 
 // Whole compares everything: each key's type, content and expiry, how many keys there
-// are, and each job with all its places. Content is compared byte by byte, and where the
+// are, and, in an index made of what was read back, each job with all its places. Content is compared byte by byte, and where the
 // bytes differ, because one value can have several encodings, element by element.
 func Whole(ctx context.Context, o WholeOptions) (*WholeResult, error) {
-	w := &whole{o: o, sizes: map[int32]*int64{}}
+	w := &whole{o: o, sizes: map[int32]*int64{}, builder: index.NewBuilder(o.Schema, index.Options{TempDir: o.TempDir})}
+	defer func() { _ = w.builder.Close() }()
 	if err := w.keys(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.counts(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.jobs(ctx); err != nil {
+	if err := w.jobs(); err != nil {
 		return nil, err
 	}
 	return &w.result, nil
 }
 
 type whole struct {
-	o      WholeOptions
-	result WholeResult
-	sizes  map[int32]*int64 // the most keys that each database may hold
+	o       WholeOptions
+	result  WholeResult
+	sizes   map[int32]*int64 // the most keys that each database may hold
+	builder *index.Builder   // of the server's jobs
 }
 
 func (w *whole) differs(d Difference) {
@@ -168,6 +172,11 @@ func (w *whole) compare(ctx context.Context, batch []index.KeyRow) error {
 		}
 		if len(left) == 0 {
 			return fmt.Errorf("compare keys: the server told of key %q, which nobody asked for", rec.Key)
+		}
+		if err == nil {
+			if err := w.builder.Add(rec, 0); err != nil {
+				return fmt.Errorf("index key %q of the server: %w", rec.Key, err)
+			}
 		}
 		if err := w.key(ctx, &left[0], rec, err); err != nil {
 			return err

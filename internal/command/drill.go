@@ -14,7 +14,6 @@ import (
 	"rqvault/internal/live"
 	"rqvault/internal/scratch"
 	"rqvault/internal/snapshot"
-	"rqvault/internal/source"
 	"rqvault/restore"
 	"rqvault/verify"
 )
@@ -160,8 +159,8 @@ func (e *env) compareTrial(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Ma
 	}
 	defer rowsDone()
 	o := verify.WholeOptions{
-		Filled: &filled{t.server, source.ImageOptions{Options: source.Options{Server: t.server, Schema: e.schema}, TempDir: c.String("temp-dir")}},
-		Keys:   keys, Rows: func() verify.Rows { return rows() }, Values: t.values, Format: format, Now: t.now, Added: t.added,
+		Filled: &filled{t.server}, Keys: keys, Rows: func() verify.Rows { return rows() }, Values: t.values, Format: format, Schema: e.schema,
+		Now: t.now, TempDir: c.String("temp-dir"), Added: t.added,
 		Progress: func(n int64) { progress.begun("comparing (keys)", n, m.Counts.Keys) },
 	}
 	if t.omitted {

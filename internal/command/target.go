@@ -283,10 +283,7 @@ func halfFilled(t *target, r restore.IntoResult, err error) error {
 }
 
 // filled is the target in the words of verify.
-type filled struct {
-	server *live.Server
-	image  source.ImageOptions
-}
+type filled struct{ server *live.Server }
 
 var _ verify.Filled = (*filled)(nil)
 
@@ -312,10 +309,4 @@ func (f *filled) Sizes(ctx context.Context) (map[int]int64, error) {
 		sizes[db] = n
 	}
 	return sizes, nil
-}
-
-func (f *filled) Image(ctx context.Context, before time.Time) (verify.Image, error) {
-	o := f.image
-	o.Before = before
-	return source.Image(ctx, o)
 }
