@@ -28,8 +28,8 @@ type IntoOptions struct {
 	Schema job.Schema
 	Mask   bool             // blank the payloads of jobs
 	Now    func() time.Time // by the target's clock
-	// Progress is told how many bytes of the dump are done, and how many keys; may be nil.
-	Progress func(bytes, keys int64)
+	// Progress is told how many bytes of the dump are done; it may be nil.
+	Progress func(bytes int64)
 }
 
 // IntoCounts says what became of a snapshot's keys.
@@ -171,7 +171,7 @@ func (f *filler) walk(ctx context.Context) error {
 			}
 		}
 		if f.o.Progress != nil {
-			f.o.Progress(c.Offset+int64(len(c.Data)), f.result.Counts.Keys)
+			f.o.Progress(c.Offset + int64(len(c.Data)))
 		}
 		c.Release()
 	}

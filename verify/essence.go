@@ -9,12 +9,11 @@ import (
 
 // jobs compares every job with all its places.
 func (w *whole) jobs() error {
-	now := w.o.Now().UnixMilli()
 	for p, err := range merge(w.o.Rows(), w.builder.Jobs()) {
 		if err != nil {
 			return err
 		}
-		if p.snap != nil && ending(p.snap, now) {
+		if p.snap != nil && slices.ContainsFunc(p.snap.Parts, func(p job.Part) bool { return w.expired(p.ExpireAt) }) {
 			continue // its keys were looked at, each with its own expiry
 		}
 		want, got := essence(p.snap), essence(p.live)
@@ -37,16 +36,6 @@ func (w *whole) jobs() error {
 		}
 	}
 	return nil
-}
-
-// ending reports whether the expiry of any key of the job has passed.
-func ending(r *job.Row, now int64) bool {
-	for i := range r.Parts {
-		if at := r.Parts[i].ExpireAt; at != 0 && at <= now {
-			return true
-		}
-	}
-	return false
 }
 
 // cutAbove is the size in bytes of the values that a dump is walked over in parts. What

@@ -87,8 +87,8 @@ type WholeResult struct {
 // maxDifferences bounds how many are told one by one.
 const maxDifferences = 1000
 
-// expirySlack is by how much an expiry may seem to be off, in ms: servers before 7.0 only
-// tell how much time is left.
+// expirySlack is by how much an expiry, or the server's clock, may seem to be off, in ms:
+// servers before 7.0 only tell how much time is left.
 const expirySlack = 1000
 
 // Whole compares everything: each key's type, content and expiry, how many keys there
@@ -195,8 +195,10 @@ func (w *whole) compare(ctx context.Context, batch []index.KeyRow) error {
 	return nil
 }
 
-// expired reports whether an expiry in Unix ms has passed.
-func (w *whole) expired(at int64) bool { return at != 0 && at <= w.o.Now().UnixMilli() }
+// expired reports whether an expiry in Unix ms has passed, or is just about to.
+func (w *whole) expired(at int64) bool {
+	return at != 0 && at <= w.o.Now().UnixMilli()+expirySlack
+}
 
 // mayHold is the most keys that a database may hold: what has expired may still be there.
 func (w *whole) mayHold(db int32) *int64 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rqvault/internal/redistest"
+	"rqvault/internal/s3test"
 )
 
 // drillDoc is drill --json.
@@ -98,6 +99,34 @@ func TestADrillProvesASnapshot(t *testing.T) {
 	}
 	if r := v.want(0, "drill", "--no-stamp"); strings.Count(r.out, "\n") != 1 || !strings.Contains(r.out, "came back whole") || len(v.stamps()) != 1 {
 		t.Errorf("it says\n%s", r.out)
+	}
+}
+
+func TestADrillTakesEverySnapshot(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	bucket := s3test.Start(t)
+	for _, c := range []struct {
+		name, via, store string
+		empty            bool
+	}{{"by bgsave", "bgsave", "", false}, {"by scan", "scan", "", false}, {"in S3", "sync", bucket.URL("vault"), false}, {"of nothing", "sync", "", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			v := &vault{t: t, s: v.s, redis: v.redis, store: filepath.Join(t.TempDir(), "store")}
+			if c.store != "" {
+				v.store, v.env = c.store, bucket.Env()
+			}
+			v.s.Do("FLUSHALL")
+			keys := 0
+			if !c.empty {
+				keys = len(fill(t, v, 0))
+			}
+			v.want(0, "backup", "--via", c.via)
+			if d := v.drill(0); d.Counts["keys"] != keys {
+				t.Errorf("compared %d keys, want %d", d.Counts["keys"], keys)
+			}
+			staging := redistest.Start(t)
+			v.drill(0, "--into", staging.URL())
+		})
 	}
 }
 

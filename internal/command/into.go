@@ -1,9 +1,11 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -87,6 +89,63 @@ func (e *env) into(c *cli.Context) error {
 		e.printInto(c, out)
 	}
 	return err
+}
+
+// empty removes everything from the target.
+func (t *target) empty(ctx context.Context) error {
+	if t.holds == 0 {
+		return nil
+	}
+	replies, err := t.server.Pipeline(ctx, 0, [][]any{{"FLUSHALL", "ASYNC"}})
+	if err == nil {
+		err, _ = replies[0].(error)
+	}
+	if err != nil {
+		return fmt.Errorf("empty the target: %w", err)
+	}
+	return nil
+}
+
+// fill empties the target and puts the snapshot into it. The dump is proven before the
+// first key is touched.
+func (e *env) fill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, t *target, progress *bar) (restore.IntoResult, map[string]time.Duration, error) {
+	took := map[string]time.Duration{}
+	began := e.now()
+	progress.begin("fetching the dump", -1, true)
+	dump, err := cat.SpoolDump(c.Context, m, c.String("temp-dir"))
+	if err != nil {
+		return restore.IntoResult{}, took, err
+	}
+	defer func() { _ = dump.Close() }()
+	took["fetch"] = e.now().Sub(began)
+	began = e.now()
+	if err := t.empty(c.Context); err != nil {
+		return restore.IntoResult{}, took, err
+	}
+	progress.begin("restoring", m.Dump.Size, true)
+	r, err := restore.Into(c.Context, restore.IntoOptions{Target: t.server, Dump: dump, Size: m.Dump.Size, Schema: e.schema,
+		Mask: c.Bool("mask"), Now: t.now, Progress: func(bytes int64) { progress.at(bytes) }})
+	took["load"] = e.now().Sub(began)
+	return r, took, halfFilled(t, r, err)
+}
+
+// halfFilled says what to do about a target that took a part of the snapshot.
+func halfFilled(t *target, r restore.IntoResult, err error) error {
+	if err == nil && r.Counts.Failed == 0 {
+		return nil
+	}
+	next := "run the same command again with --replace-all, which empties the target first"
+	why := ""
+	if err == nil {
+		why = r.Failures[0].Reason
+		err = fmt.Errorf("refused by the target: %s, the first being %s: %s", plural(r.Counts.Failed, "key"), quote(r.Failures[0].Key), why)
+	} else {
+		why = err.Error()
+	}
+	if better := afterRefusal(why); better != "" {
+		next = strings.ReplaceAll(better, "run the same command again", next)
+	}
+	return &advice{fmt.Errorf("%w: the target holds a part of the snapshot: %w", errPartly, err), next}
 }
 
 func (e *env) printInto(c *cli.Context, o *intoOut) {

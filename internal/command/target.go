@@ -9,7 +9,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,7 +19,6 @@ import (
 	"rqvault/internal/live"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
-	"rqvault/restore"
 	"rqvault/verify"
 )
 
@@ -96,8 +94,12 @@ func (e *env) examine(c *cli.Context, m *snapshot.Manifest, t *target) error {
 	if err := t.hasDatabases(c.Context, m); err != nil {
 		return err
 	}
-	for _, db := range t.facts.Keyspace {
-		t.holds += db.Keys
+	sizes, err := (&filled{t.server}).Sizes(c.Context)
+	if err != nil {
+		return err
+	}
+	for _, n := range sizes {
+		t.holds += n
 	}
 	if t.holds > 0 && !c.Bool("replace-all") {
 		return &advice{fmt.Errorf("%w: the target holds %s, and a whole snapshot only goes into an empty server", errRefused, plural(t.holds, "key")),
@@ -116,6 +118,9 @@ func refusal(format string, args ...any) error {
 // refuseProduction looks at what the target says of itself.
 func refuseProduction(f lineage.Facts, m *snapshot.Manifest) error {
 	r := f.Replication
+	if r.Role == "" {
+		return refusal("the target does not say what it is (INFO replication)")
+	}
 	if f.ClusterEnabled {
 		return refusal("the target is a node of a Redis Cluster, which RQ cannot use")
 	}
@@ -223,63 +228,6 @@ func lastDB(m *snapshot.Manifest) int {
 		}
 	}
 	return last
-}
-
-// empty removes everything from the target.
-func (t *target) empty(ctx context.Context) error {
-	if t.holds == 0 {
-		return nil
-	}
-	replies, err := t.server.Pipeline(ctx, 0, [][]any{{"FLUSHALL", "ASYNC"}})
-	if err == nil {
-		err, _ = replies[0].(error)
-	}
-	if err != nil {
-		return fmt.Errorf("empty the target: %w", err)
-	}
-	return nil
-}
-
-// fill empties the target and puts the snapshot into it. The dump is proven before the
-// first key is touched.
-func (e *env) fill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, t *target, progress *bar) (restore.IntoResult, map[string]time.Duration, error) {
-	took := map[string]time.Duration{}
-	began := e.now()
-	progress.begin("fetching the dump", -1, true)
-	dump, err := cat.SpoolDump(c.Context, m, c.String("temp-dir"))
-	if err != nil {
-		return restore.IntoResult{}, took, err
-	}
-	defer func() { _ = dump.Close() }()
-	took["fetch"] = e.now().Sub(began)
-	began = e.now()
-	if err := t.empty(c.Context); err != nil {
-		return restore.IntoResult{}, took, err
-	}
-	progress.begin("restoring", m.Dump.Size, true)
-	r, err := restore.Into(c.Context, restore.IntoOptions{Target: t.server, Dump: dump, Size: m.Dump.Size, Schema: e.schema,
-		Mask: c.Bool("mask"), Now: t.now, Progress: func(bytes, keys int64) { progress.Update(bytes, keys, 0) }})
-	took["load"] = e.now().Sub(began)
-	return r, took, halfFilled(t, r, err)
-}
-
-// halfFilled says what to do about a target that took a part of the snapshot.
-func halfFilled(t *target, r restore.IntoResult, err error) error {
-	if err == nil && r.Counts.Failed == 0 {
-		return nil
-	}
-	next := "run the same command again with --replace-all, which empties the target first"
-	why := ""
-	if err == nil {
-		why = r.Failures[0].Reason
-		err = fmt.Errorf("refused by the target: %s, the first being %s: %s", plural(r.Counts.Failed, "key"), quote(r.Failures[0].Key), why)
-	} else {
-		why = err.Error()
-	}
-	if better := afterRefusal(why); better != "" {
-		next = strings.ReplaceAll(better, "run the same command again", next)
-	}
-	return &advice{fmt.Errorf("%w: the target holds a part of the snapshot: %w", errPartly, err), next}
 }
 
 // filled is the target in the words of verify.
