@@ -160,6 +160,38 @@ func TestADrillIntoAServer(t *testing.T) {
 	v.want(2, "drill", "--replace-all")
 }
 
+// What has expired since the snapshot is no difference, whatever else named it.
+func TestADrillForgivesWhatHasExpired(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`
+queue('q').enqueue('tasks.answer', job_id='short', result_ttl=3)
+queue('q').enqueue('tasks.answer', job_id='long', result_ttl=3600)
+work('q')
+c.set('session', 'x', px=2500)
+`)
+	v.backup()
+	gone := []any{"EXISTS", "rq:job:short", "rq:results:short", "session"}
+	if n := v.s.Do(gone...); n != int64(3) {
+		t.Fatalf("%v of 3 keys outlived the snapshot", n)
+	}
+	err := redistest.Poll(30*time.Second, func() error {
+		if n := v.s.Do(gone...); n != int64(0) {
+			return fmt.Errorf("%v keys are still there", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	staging := redistest.Start(t)
+	for _, args := range [][]string{{}, {"--into", staging.URL()}} {
+		if d := v.drill(0, args...); d.Counts["expired"] != 3 || d.Counts["keys"] < 4 || d.Counts["jobs"] != 1 {
+			t.Errorf("drill %v: %v, want 3 expired keys, 1 job", args, d.Counts)
+		}
+	}
+}
+
 // Between the restore and the comparison somebody changes the target.
 func TestADrillThatFindsADifferenceSaysSo(t *testing.T) {
 	t.Parallel()

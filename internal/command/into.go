@@ -28,7 +28,7 @@ type intoOut struct {
 
 // notWithInto are the flags that choose single jobs, or judge them.
 var notWithInto = []string{"queue", "job", "status", "plan", "keys", "policy", "started", "assume", "extend-ttl", "patience",
-	"via", "dump-dir", "save-timeout", "resume-rate", "max-queue-depth"}
+	"via", "dump-dir", "save-timeout", "resume-rate", "max-queue-depth", "repair", "invariant", "suspend", "evidence"}
 
 // checkInto refuses command lines that mix the two kinds of restore.
 func (e *env) checkInto(c *cli.Context) error {

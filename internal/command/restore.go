@@ -50,14 +50,14 @@ func (e *env) restoreCommand() *cli.Command {
 }
 
 func (e *env) restore(c *cli.Context) error {
-	if c.Bool("repair") {
-		return e.repair(c)
-	}
 	if err := e.checkInto(c); err != nil {
 		return err
 	}
 	if c.IsSet("into") {
 		return e.into(c)
+	}
+	if c.Bool("repair") {
+		return e.repair(c)
 	}
 	var reviewed *restore.Plan
 	ref := c.Args().First()
