@@ -61,7 +61,10 @@ type Difference struct {
 }
 
 // String says it in one line.
-func (d Difference) String() string {
+func (d Difference) String() string { return d.Name() + " " + d.What }
+
+// Name is what it is about: a key, a job, or a whole database.
+func (d Difference) Name() string {
 	what := fmt.Sprintf("db %d", d.DB)
 	switch {
 	case d.Key != "":
@@ -72,7 +75,7 @@ func (d Difference) String() string {
 	if d.DB != 0 && (d.Key != "" || d.JobID != "") {
 		what += fmt.Sprintf(" of db %d", d.DB)
 	}
-	return what + " " + d.What
+	return what
 }
 
 // WholeResult is what a comparison with everything found.

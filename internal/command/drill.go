@@ -12,6 +12,7 @@ import (
 
 	"rqvault/internal/keyspace"
 	"rqvault/internal/live"
+	"rqvault/internal/report"
 	"rqvault/internal/scratch"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
@@ -26,6 +27,7 @@ func (e *env) drillCommand() *cli.Command {
 		Flags: flags(storeFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "redis-server", Usage: "the program to run, by `PATH` or name", Value: "redis-server", EnvVars: []string{"RQVAULT_REDIS_SERVER"}},
 		}, intoFlags(), redisFlags(), []cli.Flag{
+			reportFlag(),
 			&cli.BoolFlag{Name: "no-stamp", Usage: "do not store the result beside the snapshot"},
 			&cli.StringFlag{Name: "temp-dir", Usage: "`DIR` for temporary files", EnvVars: []string{"RQVAULT_TEMP_DIR"}},
 		}, outputFlags()),
@@ -51,6 +53,11 @@ func (e *env) drill(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	page, err := e.openReport(c)
+	if err != nil {
+		return err
+	}
+	defer page.discard()
 	progress := e.startProgress(c.Bool("quiet"))
 	r := &restore.DrillResult{Snapshot: m.ID, Source: m.Source, At: e.now().UTC(), Differences: []verify.Difference{}}
 	prepare := e.drillScratch
@@ -73,6 +80,9 @@ func (e *env) drill(c *cli.Context) error {
 		err = e.printJSON(r)
 	} else {
 		e.printDrill(r)
+	}
+	if err == nil {
+		err = page.write(func() *report.Data { return e.drilled(m, r) })
 	}
 	if err == nil && !r.OK {
 		return errFindings
@@ -255,6 +265,23 @@ func (e *env) printDrill(r *restore.DrillResult) {
 	if !r.OK {
 		fmt.Fprintf(e.err, "next: prove the stored bytes: rqvault verify %s; if they are whole, look for who else writes to the server, and for its maxmemory and version\n", r.Snapshot)
 	}
+}
+
+// drilled is the report of a drill.
+func (e *env) drilled(m *snapshot.Manifest, r *restore.DrillResult) *report.Data {
+	into := "a private " + r.Server
+	if r.Into != "" {
+		into = r.Into + " (" + r.Server + ")"
+	}
+	d := &report.Drill{Into: into, Recovery: r.Seconds.Recovery, Jobs: r.Counts.Jobs, Keys: r.Counts.Keys,
+		Took:    []report.Took{{What: "fetch", Seconds: r.Seconds.Fetch}, {What: "load", Seconds: r.Seconds.Load}, {What: "compare", Seconds: r.Seconds.Compare}},
+		LeftOut: r.Counts.LeftOut + r.Counts.Expired, Different: r.Counts.Differences}
+	for _, x := range r.Differences {
+		d.Differs = append(d.Differs, report.Difference{What: x.Name(), Why: x.What})
+	}
+	return &report.Data{Kind: report.Drilled, Source: m.Source, Version: version(), MadeAt: e.now(), Command: commandLine(e.args),
+		Snapshot: report.Snapshot{ID: string(m.ID), Taken: m.CreatedAt, Via: m.Via, Atomic: m.Atomic, Jobs: m.Counts.Jobs, Keys: m.Counts.Keys},
+		Then:     m.Lineage.Before, Restored: report.Span{From: r.At, To: e.now()}, Meanings: meanings, Drill: d}
 }
 
 // printLastDrill says how the snapshot's last drill went, if there was one.

@@ -224,7 +224,11 @@ c.set('other', 'x')
 				g.left = 1 << 30 // what was cut off only reads, and is asked again
 			})
 			v := &vault{t: t, s: v.s, redis: v.redis, store: v.store}
-			d := v.drill(3, "--into", g.url())
+			page := filepath.Join(t.TempDir(), "drill.html")
+			d := v.drill(3, "--into", g.url(), "--report", page)
+			if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), d.Snapshot) || strings.Contains(string(html), marker) {
+				t.Errorf("the report: %v, %d bytes", err, len(html))
+			}
 			var said []string
 			for _, x := range d.Differences {
 				switch {

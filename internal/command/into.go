@@ -28,7 +28,7 @@ type intoOut struct {
 
 // notWithInto are the flags that choose single jobs, or judge them.
 var notWithInto = []string{"queue", "job", "status", "plan", "keys", "policy", "started", "assume", "extend-ttl", "patience",
-	"via", "dump-dir", "save-timeout", "resume-rate", "max-queue-depth", "repair", "invariant", "suspend", "evidence"}
+	"via", "dump-dir", "save-timeout", "resume-rate", "max-queue-depth", "repair", "invariant", "suspend", "evidence", "report"}
 
 // checkInto refuses command lines that mix the two kinds of restore.
 func (e *env) checkInto(c *cli.Context) error {
@@ -46,6 +46,17 @@ func (e *env) checkInto(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+// restoreOrFill tells the two kinds of restore apart.
+func (e *env) restoreOrFill(c *cli.Context) error {
+	if err := e.checkInto(c); err != nil {
+		return err
+	}
+	if c.IsSet("into") {
+		return e.into(c)
+	}
+	return e.restore(c)
 }
 
 // into is restore --into.

@@ -45,17 +45,11 @@ func (e *env) restoreCommand() *cli.Command {
 		}, intoFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "mask", Usage: "with --into: blank the arguments, results, descriptions and meta of jobs"},
 		}, outputFlags()),
-		Action: e.restore,
+		Action: e.restoreOrFill,
 	}
 }
 
 func (e *env) restore(c *cli.Context) error {
-	if err := e.checkInto(c); err != nil {
-		return err
-	}
-	if c.IsSet("into") {
-		return e.into(c)
-	}
 	if c.Bool("repair") {
 		return e.repair(c)
 	}
