@@ -72,6 +72,7 @@ type current struct {
 	length  int64
 	frame   int
 	pending bool
+	inside  bool // an element that came in cuts has not ended yet
 }
 
 // Counts is what was seen.
@@ -106,11 +107,15 @@ func (b *Builder) Add(rec *keyspace.Record, frame int) error {
 	}
 	_, _ = c.digest.Write(rec.Raw)
 	c.length += int64(len(rec.Raw))
-	if c.key.Role != job.Foreign && !rec.Opaque {
+	switch {
+	case rec.Opaque && !c.inside && c.key.Role == job.Hash:
+		b.oversized(rec)
+	case c.key.Role != job.Foreign && !rec.Opaque:
 		if err := b.read(rec); err != nil {
 			return err
 		}
 	}
+	c.inside = rec.Opaque
 	c.pending = !rec.Part.Ends()
 	if c.pending {
 		return nil
@@ -129,7 +134,7 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	}
 	c.digest.Reset()
 	_, _ = c.digest.Write([]byte{rec.Type})
-	c.pos, c.length, c.offset, c.frame = 0, 0, rec.Offset, frame
+	c.pos, c.length, c.offset, c.frame, c.inside = 0, 0, rec.Offset, frame, false
 	if c.key.Role == job.WorkerHash {
 		b.worker = job.Worker{DB: int32(rec.DB), Name: string(c.key.Queue)}
 	}
@@ -206,6 +211,20 @@ func (b *Builder) readHash(rec *keyspace.Record) error {
 		b.schema.Fill(&c.row, field, value)
 		return nil
 	})
+}
+
+// oversized looks at the beginning of a field too large to be read whole. A job's payload
+// may be that, and only its presence and its first bytes are asked for.
+func (b *Builder) oversized(rec *keyspace.Record) {
+	field, head, ok := rdb.OversizedField(rec)
+	if !ok || !b.schema.Wants(field) {
+		return
+	}
+	head = head[:min(len(head), headBytes)]
+	if string(field) == b.schema.PayloadField() {
+		b.cur.head = append(b.cur.head[:0], head...)
+	}
+	b.schema.Fill(&b.cur.row, field, head)
 }
 
 func (b *Builder) readResult(rec *keyspace.Record) error {

@@ -197,3 +197,28 @@ func (d *decoder) element() func(i int) (int, error) {
 	}
 	return nil
 }
+
+// OversizedField reads what an Opaque part of a hash, one that begins an element, shows
+// of it: the field's name, and as much of its value as the part holds, nil if that is
+// compressed. ok is false where the part shows no name.
+func OversizedField(rec *keyspace.Record) (field, head []byte, ok bool) {
+	s := lookup(rec.Type, rec.Format)
+	if s == nil || s.kind != keyspace.Hash || s.enc != encPlain || !rec.Opaque {
+		return nil, nil, false
+	}
+	i := 0
+	var err error
+	if rec.Part.Starts() { // the number of fields stands before the first
+		if _, i, err = lengthAt(rec.Raw, 0); err != nil {
+			return nil, nil, false
+		}
+	}
+	if field, _, i, err = textAt(rec.Raw, i, nil); err != nil {
+		return nil, nil, false
+	}
+	h, st := readHead(rec.Raw[i:])
+	if st == okay && h.form == raw {
+		head = rec.Raw[i+h.size:]
+	}
+	return field, head, true
+}
