@@ -133,7 +133,7 @@ type applier struct {
 	deferred    []*job.Row
 	waiting     map[queueKey][]*Step // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
-	ended       []*job.Row           // finished jobs that waited again
+	ended       []*job.Row           // jobs that waited again and have ended once more
 }
 
 // guardOnce demands nothing but that the ledger does not say it was done.
@@ -208,6 +208,10 @@ func (a *applier) writeJobs(ctx context.Context) error {
 			continue
 		}
 		s.found = true
+		if s.Action == verify.Start {
+			a.ended = append(a.ended, row)
+			continue
+		}
 		if row.Status == job.Deferred {
 			a.deferred = append(a.deferred, row)
 			continue

@@ -3,17 +3,21 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"rqvault/internal/job"
+	"rqvault/verify"
 )
 
-// triggerChildren is for jobs that had finished, waited again in older data and are
-// finished once more: whoever was enqueued since to follow one of them waits for an end
-// that has come already. A parent's last act is to start its children and to forget them.
+// triggerChildren is for jobs that had ended, waited again in older data and have ended once
+// more: whoever was enqueued since to follow one of them waits for an end that has come
+// already. A parent's last act is to start its children and to forget them. The ledger says
+// held of the parent until that is done, so that a run that is stopped before leaves it to
+// the next.
 func (a *applier) triggerChildren(ctx context.Context) error {
 	for i := 0; i < len(a.ended); i += batchCalls {
 		if err := a.triggerBatch(ctx, a.ended[i:min(len(a.ended), i+batchCalls)]); err != nil {
-			return fmt.Errorf("start the children of finished jobs: %w", err)
+			return fmt.Errorf("start the children of ended jobs: %w", err)
 		}
 	}
 	return nil
@@ -30,27 +34,37 @@ func (a *applier) triggerBatch(ctx context.Context, parents []*job.Row) error {
 		if err != nil {
 			return err
 		}
+		waiting, err := a.waitingOf(ctx, db, children)
+		if err != nil {
+			return err
+		}
 		var start, forget []Call
-		for _, c := range children {
+		for _, c := range waiting {
 			start = append(start, a.readyCall(c))
 		}
-		for _, p := range parents[:n] {
-			forget = append(forget, a.forget(p))
+		for i, p := range parents[:n] {
+			forget = append(forget, a.forget(p, children[i]))
 		}
 		if err := a.all(ctx, db, readyScript, start); err != nil {
 			return err
 		}
-		if err := a.all(ctx, db, restoreScript, forget); err != nil {
+		if err := a.all(ctx, db, forgetScript, forget); err != nil {
 			return err
+		}
+		for _, p := range parents[:n] {
+			if s := a.steps[verify.JobKey{DB: p.DB, ID: p.ID}]; s.Action == verify.Start {
+				a.finished(s)
+				a.progress()
+			}
 		}
 		parents = parents[n:]
 	}
 	return nil
 }
 
-// children reads the deferred jobs that live's sets of dependents name.
-func (a *applier) children(ctx context.Context, db int, parents []*job.Row) ([]*job.Row, error) {
-	var sets, hashes [][]any
+// children reads live's sets of dependents, one list of ids for each parent.
+func (a *applier) children(ctx context.Context, db int, parents []*job.Row) ([][]string, error) {
+	var sets [][]any
 	for _, p := range parents {
 		sets = append(sets, []any{"SMEMBERS", a.o.Schema.PartKey(p.ID, job.DependentsPart)})
 	}
@@ -58,20 +72,31 @@ func (a *applier) children(ctx context.Context, db int, parents []*job.Row) ([]*
 	if err != nil {
 		return nil, err
 	}
-	var rows []*job.Row
-	for _, r := range replies {
+	children := make([][]string, len(parents))
+	for i, r := range replies {
 		ids, _ := r.([]any) // another type of value has no members
 		for _, id := range ids {
 			if id, ok := id.(string); ok {
-				rows = append(rows, &job.Row{DB: int32(db), ID: id})
-				hashes = append(hashes, []any{"HGETALL", a.o.Schema.PartKey(id, job.HashPart)})
+				children[i] = append(children[i], id)
 			}
 		}
+	}
+	return children, nil
+}
+
+// waitingOf reads which of the children are deferred.
+func (a *applier) waitingOf(ctx context.Context, db int, children [][]string) ([]*job.Row, error) {
+	var rows []*job.Row
+	var hashes [][]any
+	for _, id := range slices.Concat(children...) {
+		rows = append(rows, &job.Row{DB: int32(db), ID: id})
+		hashes = append(hashes, []any{"HGETALL", a.o.Schema.PartKey(id, job.HashPart)})
 	}
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	if replies, err = a.o.Redis.Pipeline(ctx, db, hashes); err != nil {
+	replies, err := a.o.Redis.Pipeline(ctx, db, hashes)
+	if err != nil {
 		return nil, err
 	}
 	var waiting []*job.Row
@@ -91,13 +116,14 @@ func (a *applier) children(ctx context.Context, db int, parents []*job.Row) ([]*
 	return waiting, nil
 }
 
-// forget removes a finished job's set of children: what stood in it would run again with
-// the job's next end.
-func (a *applier) forget(p *job.Row) Call {
-	key := a.o.Schema.PartKey(p.ID, job.DependentsPart)
-	c := &call{keys: []string{a.w.ledger, key}}
-	a.w.head(c, "children:"+p.ID, statePlaced, guardOnce, "")
-	c.add(0, 0, "steps", 0)
-	c.step(nil, "DEL", key)
-	return Call{Keys: c.keys, Args: c.args}
+// forget takes those who wait no longer out of an ended job's set of children, and signs
+// that nothing is left to do for it.
+func (a *applier) forget(p *job.Row, children []string) Call {
+	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PartKey(p.ID, job.DependentsPart)},
+		Args: []any{JobEntry(p.ID), sign(statePlaced, a.o.Now().UnixMilli())}}
+	for _, id := range children {
+		c.Keys = append(c.Keys, a.o.Schema.PartKey(id, job.HashPart))
+		c.Args = append(c.Args, id)
+	}
+	return c
 }

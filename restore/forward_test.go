@@ -1,7 +1,11 @@
 package restore_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"rqvault/internal/redistest"
@@ -130,27 +134,79 @@ func TestARunningJobIsHeld(t *testing.T) {
 	}
 }
 
+// followers are enqueued since the server came back, to follow jobs that had ended by the
+// snapshot, and now wait again.
+func followers(s *redistest.Server) {
+	for id, parents := range map[string][]string{"child": {"finished"}, "both": {"finished", "waits"}, "anyway": {"failed"}, "of failed": {"failed"}, "of gone": {"gone"}} {
+		hash(s, id, "deferred", "dependency_ids", `["`+strings.Join(parents, `","`)+`"]`)
+		s.Do("ZADD", "rq:deferred:q", 5, id)
+		for _, p := range parents {
+			s.Do("SADD", "rq:job:"+p+":dependents", id)
+		}
+	}
+	s.Do("HSET", "rq:job:anyway", "allow_dependency_failures", "1")
+}
+
+// followed fails the test unless those started whose parents have all ended for them.
+func followed(t *testing.T, s *redistest.Server, what string) {
+	t.Helper()
+	got := queue(t, s)
+	slices.Sort(got[min(1, len(got)):])
+	if want := []string{"waits", "anyway", "child", "of gone"}; !slices.Equal(got, want) {
+		t.Errorf("%s: the queue holds %q, want %q", what, got, want)
+	}
+	for parent, want := range map[string][]any{"finished": {"both"}, "failed": {"of failed"}, "gone": {}, "waits": {"both"}} {
+		if got := s.Do("SMEMBERS", "rq:job:"+parent+":dependents"); !slices.Equal(got.([]any), want) {
+			t.Errorf("%s: of the children of %s are left %q, want %q", what, parent, got, want)
+		}
+	}
+	for _, id := range []string{"both", "of failed"} {
+		if status := s.Do("HGET", "rq:job:"+id, "status"); status != "deferred" {
+			t.Errorf("%s: %s is %v, want deferred", what, id, status)
+		}
+	}
+}
+
 // Who was enqueued since, to follow a job that had ended, is started: that end comes once.
+// The restore is stopped before each of its script calls, and once not at all.
 func TestChildrenOfAJobThatHadEnded(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	whatEnded(s)
 	d := take(t, s)
-	waitsAgain(s)
-	for _, id := range []string{"child", "both"} {
-		hash(s, id, "deferred", "dependency_ids", map[string]string{"child": `["finished"]`, "both": `["finished","waits"]`}[id])
-		s.Do("ZADD", "rq:deferred:q", 5, id)
-		s.Do("SADD", "rq:job:finished:dependents", id)
-	}
-	s.Do("SADD", "rq:job:waits:dependents", "both")
-	if out := d.restore(s); out.err != nil {
-		t.Fatal(out.err)
-	}
-	wantQueue(t, s, "waits", "child")
-	if s.Do("EXISTS", "rq:job:finished:dependents") != int64(0) {
-		t.Error("the finished job still has children")
-	}
-	if s.Do("HGET", "rq:job:both", "status") != "deferred" {
-		t.Error("a job that waits for another one too was started")
+	for n, stopped := 1, true; stopped; n++ {
+		what := fmt.Sprintf("stopped before call %d", n)
+		waitsAgain(s)
+		followers(s)
+		plan := d.plan(s, everything)
+		ctx, cancel := context.WithCancel(t.Context())
+		c, calls := connect(t, s, ""), 0
+		c.before = func() {
+			if calls++; calls == n {
+				cancel()
+			}
+		}
+		err := restore.Apply(ctx, plan, d.options(s, c, &told{}))
+		if stopped = calls >= n; stopped != errors.Is(err, context.Canceled) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		cancel()
+		if n%3 == 0 && s.Do("ZSCORE", "rq:finished:q", "gone") != nil { // a record's own time may pass before the next run
+			s.Do("DEL", "rq:job:gone")
+			s.Do("ZREM", "rq:finished:q", "gone")
+		}
+		if n%2 == 0 {
+			plan = d.plan(s, everything)
+		}
+		if out := d.apply(s, connect(t, s, ""), plan); out.err != nil || len(out.with(restore.Failed)) > 0 {
+			t.Fatalf("%s, then again: %v, %+v", what, out.err, out.outcomes)
+		}
+		followed(t, s, what)
+		if left := d.plan(s, everything).Steps; len(left) > 0 {
+			t.Errorf("%s: in the end there is left %+v", what, left)
+		}
+		if !stopped && n < 15 {
+			t.Errorf("only %d script calls were made", n-1)
+		}
 	}
 }

@@ -47,8 +47,12 @@ var releaseLua string
 //go:embed ready.lua
 var readyLua string
 
+//go:embed forget.lua
+var forgetLua string
+
 var (
 	restoreScript = Script{restoreLua}
 	releaseScript = Script{releaseLua}
 	readyScript   = Script{readyLua}
+	forgetScript  = Script{forgetLua}
 )

@@ -91,7 +91,7 @@ func (a *applier) prepared(p pending) {
 	switch {
 	case p.row.Status == job.Deferred:
 		a.ready = append(a.ready, p.row)
-	case p.step.Action == verify.Forward && p.row.Status == job.Finished:
+	case p.step.ends():
 		a.ended = append(a.ended, p.row)
 	}
 	a.finished(p.step)
@@ -112,6 +112,10 @@ func (a *applier) finished(s *Step) {
 		} else {
 			a.outcome(s, Repaired, "brought forward: "+string(s.Status)+", as in the snapshot")
 		}
+		return
+	}
+	if s.Action == verify.Start {
+		a.outcome(s, Repaired, "the jobs that wait for its end were started")
 		return
 	}
 	if s.Action == verify.Place {

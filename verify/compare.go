@@ -167,10 +167,26 @@ func (c *Context) verdict(s, l *job.Row) Finding {
 		return finding(s, Advanced, None, "the snapshot held only its id; live has the job")
 	case !s.Exists:
 		return finding(s, Intact, None, "the snapshot held its id without a job, so there is nothing to restore")
-	case l != nil && l.Exists:
+	case c.halfway(s):
+		if f, ok := judgeHalfway(s, l); ok {
+			return f
+		}
+	}
+	if l != nil && l.Exists {
 		return c.judgePresent(s, l)
 	}
 	return c.judgeAbsent(s, l)
+}
+
+// judgeHalfway is for a job that a restore brought to an end, and then was stopped: of those
+// that wait for that end its version says nothing.
+func judgeHalfway(s, l *job.Row) (Finding, bool) {
+	there := l != nil && l.Exists
+	again := (s.Status == job.Finished || s.Status == job.Failed) && (!there || l.Status == s.Status)
+	if !again && !(s.Status == job.Started && there && l.Status == job.Failed && l.CreatedAt == s.CreatedAt) {
+		return Finding{}, false
+	}
+	return finding(s, Misplaced, Start, "a restore brought it to its end, and stopped before it started those that wait for that"), true
 }
 
 func finding(r *job.Row, v Verdict, a Action, format string, args ...any) Finding {
@@ -195,7 +211,7 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 		sv = s.VersionWithoutResult() // what is missing makes the job no older
 	}
 	switch {
-	case s.Status == job.Started && l.Status == job.Queued && c.halfway(s) && !listed(l) && !running(l):
+	case s.Status == job.Started && l.Status == job.Queued && l.CreatedAt == s.CreatedAt && c.halfway(s) && !listed(l) && !running(l):
 		return finding(s, Misplaced, Requeue, "put back to run again, and the restore that did it stopped before its id was in a queue")
 	case l.CreatedAt < s.CreatedAt && c.lossy(s.DB):
 		return finding(s, Regressed, Hold, "live has an earlier job under this id, created %s and %s; the snapshot's came later", clock(l.CreatedAt), l.Status)
@@ -229,6 +245,8 @@ func (c *Context) judgePlace(s, l *job.Row) Finding {
 	switch {
 	case l.Status == job.Queued && running(l):
 		return finding(s, InFlight, Hold, "queued, but a worker has signed for it: it is about to start")
+	case l.Status == job.Queued && c.halfway(s):
+		return finding(s, Misplaced, Place, "queued, and the restore that put it back stopped before it put it into its queue")
 	case l.Status == job.Queued && c.policyOf(s) == AtMostOnce && c.Manned:
 		return finding(s, Misplaced, Hold, "queued, but in no list; a worker that is slow to begin may have it").by(ByPolicy)
 	case l.Status == job.Queued:

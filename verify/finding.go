@@ -33,14 +33,15 @@ var Verdicts = []Verdict{Lost, Misplaced, Regressed, Uncertain, InFlight, Expire
 type Action string
 
 // The actions. Restore puts the whole job back, Place only its id. Forward takes a job that
-// live has in an older state out of where it stands there and gives it the snapshot's.
-// Requeue and Fail put a job back whose run died, to run again or as failed. Hold needs a
-// person.
+// live has in an older state out of where it stands there and gives it the snapshot's; Start
+// enqueues who was to follow one that ended so, where that was left undone. Requeue and Fail
+// put a job back whose run died, to run again or as failed. Hold needs a person.
 const (
 	None    Action = "none"
 	Restore Action = "restore"
 	Place   Action = "place"
 	Forward Action = "forward"
+	Start   Action = "start"
 	Requeue Action = "requeue"
 	Fail    Action = "fail"
 	Hold    Action = "hold"

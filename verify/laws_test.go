@@ -29,13 +29,32 @@ func TestRestoredBefore(t *testing.T) {
 	}
 }
 
-func TestHalfwayRestoreOfADeferredJob(t *testing.T) {
-	c := verify.Context{Lineage: modes["older"], Halfway: func(k verify.JobKey) bool { return k.ID == "j" }}
-	if f := compare(t, c, rows(row("j", job.Deferred)), rows(row("j", job.Deferred)))[0]; f.Verdict != verify.Misplaced || f.Action != verify.Place {
-		t.Errorf("got %s, %s, want misplaced, place: nobody else looks at its parents", f.Verdict, f.Action)
-	}
-	if f := compare(t, c, rows(row("j", job.Queued)), rows(row("j", job.Queued)))[0]; f.Verdict != verify.Intact {
-		t.Errorf("a queued job: got %s, want intact", f.Verdict)
+// A restore that was stopped in the middle of a job leaves what no version tells.
+func TestHalfwayRestore(t *testing.T) {
+	again := func(r *job.Row) { r.EnqueuedAt = after(5) }
+	for _, c := range []struct {
+		name       string
+		snap, live *job.Row
+		verdict    verify.Verdict
+		action     verify.Action
+	}{
+		{"nobody else looks at its parents", row("j", job.Deferred), row("j", job.Deferred), verify.Misplaced, verify.Place},
+		{"it is in its queue", row("j", job.Queued), row("j", job.Queued), verify.Intact, verify.None},
+		{"it is in no queue", row("j", job.Queued), row("j", job.Queued, places()), verify.Misplaced, verify.Place},
+		{"ended again, its children may wait", row("j", job.Finished), row("j", job.Finished), verify.Misplaced, verify.Start},
+		{"failed again, its children may wait", row("j", job.Failed), row("j", job.Failed), verify.Misplaced, verify.Start},
+		{"ended again, and its record has expired", row("j", job.Finished), nil, verify.Misplaced, verify.Start},
+		{"ended again, and somebody requeued it", row("j", job.Failed), row("j", job.Queued, again), verify.Advanced, verify.None},
+		{"failed, since its run died", row("j", job.Started), row("j", job.Failed, again), verify.Misplaced, verify.Start},
+		{"to run again, in no queue", row("j", job.Started), row("j", job.Queued, again, places()), verify.Misplaced, verify.Requeue},
+		{"to run again, in its queue", row("j", job.Started), row("j", job.Queued, again), verify.Advanced, verify.None},
+		{"to run again, and taken", row("j", job.Started), row("j", job.Queued, again, places(at(job.InWip))), verify.Advanced, verify.None},
+		{"enqueued anew", row("j", job.Started), row("j", job.Queued, again, places(), func(r *job.Row) { r.CreatedAt = after(5) }), verify.Advanced, verify.None},
+	} {
+		ctx := verify.Context{Lineage: modes["older"], Halfway: func(k verify.JobKey) bool { return k.ID == "j" }, Manned: true, Policy: verify.AtMostOnce}
+		if f := compare(t, ctx, rows(c.snap), rows(c.live))[0]; f.Verdict != c.verdict || f.Action != c.action {
+			t.Errorf("%s: got %s, %s (%s), want %s, %s", c.name, f.Verdict, f.Action, f.Reason, c.verdict, c.action)
+		}
 	}
 }
 

@@ -145,7 +145,7 @@ func (e *env) printLineage(j lineage.Judgement) {
 // maxLines bounds what a person is shown of each queue and verdict; --json has all.
 const maxLines = 10
 
-var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Requeue: "+", verify.Fail: "+", verify.Forward: "-", verify.Hold: "!"}
+var symbols = map[verify.Action]string{verify.Restore: "+", verify.Place: "~", verify.Requeue: "+", verify.Fail: "+", verify.Forward: "-", verify.Start: "~", verify.Hold: "!"}
 
 // evident reports whether a person asked for the evidence, in words or by naming jobs.
 func evident(c *cli.Context) bool { return c.Bool("evidence") || len(c.StringSlice("job")) > 0 }
@@ -166,7 +166,7 @@ func (e *env) printSteps(p *restore.Plan, evidence bool) {
 		}
 		i = same
 	}
-	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), ", counts[verify.Restore]+counts[verify.Requeue]+counts[verify.Fail], counts[verify.Place])
+	fmt.Fprintf(e.out, "%d to restore (+), %d to repair (~), ", counts[verify.Restore]+counts[verify.Requeue]+counts[verify.Fail], counts[verify.Place]+counts[verify.Start])
 	if n := counts[verify.Forward]; n > 0 {
 		fmt.Fprintf(e.out, "%d to take out of queues (-), ", n)
 	}

@@ -171,7 +171,7 @@ func (e *env) dryRun(c *cli.Context, p *restore.Plan) error {
 		switch s.Action {
 		case verify.Hold:
 			r = restore.Held
-		case verify.Place, verify.Forward:
+		case verify.Place, verify.Forward, verify.Start:
 			r = restore.Repaired
 		}
 		out.add(restore.Outcome{DB: s.DB, JobID: s.JobID, Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: s.Reason})
