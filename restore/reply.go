@@ -25,23 +25,24 @@ func (a *applier) reply(p pending, reply any) (again bool) {
 		case detail == stateHeld && p.step.twofold():
 			a.prepared(p)
 		case detail == statePlaced && p.step.held():
-			p.step.placed = true // those behind it in the queue go by it
-			a.prepared(p)
+			a.standing(p, putBack)
 		default:
 			a.outcome(p.step, Skipped, putBack)
 		}
 	case "present":
-		if detail != "" { // its id is where it was to go
-			a.outcome(p.step, Skipped, "live has it now: live wins")
+		if p.step.Action == verify.Place && p.step.held() { // in its list, that is
+			a.standing(p, liveHas)
 			return false
 		}
-		a.outcome(p.step, a.refused(), "live has it now: live wins")
+		a.outcome(p.step, a.refused(), liveHas)
 	case "stub":
 		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
 	case "changed":
 		switch {
 		case detail == stateHeld && p.step.twofold():
 			a.prepared(p)
+		case detail == statePlaced && p.step.held():
+			a.standing(p, putBack)
 		case detail != "":
 			a.outcome(p.step, Skipped, putBack)
 		default:
@@ -78,8 +79,18 @@ func (a *applier) refused() Result {
 	return Skipped
 }
 
-// putBack is said of what the ledger knows.
-const putBack = "an earlier run put it back already"
+// What is said of a job that the ledger knows, and of one that is there though the plan has
+// it missing.
+const (
+	putBack = "an earlier run put it back already"
+	liveHas = "live has it now: live wins"
+)
+
+// standing notes a job whose id is in its queue already: those behind it go by it.
+func (a *applier) standing(p pending, why string) {
+	p.step.placed = why
+	a.prepared(p)
+}
 
 // prepared notes a job whose data is in live.
 func (a *applier) prepared(p pending) {

@@ -1,0 +1,176 @@
+package command_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"rqvault/internal/job"
+	"rqvault/restore"
+	"rqvault/verify"
+)
+
+// everyStep is a server that came back from an older dump, in a state that takes every kind
+// of step to put right, and a plan of them all. What ran at the snapshot is dead: a matter
+// of minutes, of which the plan is told.
+func everyStep(t testing.TB) (v *vault, plan string) {
+	t.Helper()
+	v = newVault(t)
+	v.rq(`
+past = (datetime.utcnow() - timedelta(minutes=1)).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
+for name, id, task in (('e', 'again-fin', 'answer'), ('e', 'again-bad', 'fail'), ('w', 'again-canceled', 'note'), ('q', 'kept', 'note'), ('q', 'place', 'note')):
+    queue(name).enqueue('tasks.' + task, job_id=id, result_ttl=-1)
+    c.hset('rq:job:' + id, mapping={'created_at': past, 'enqueued_at': past})
+`)
+	v.s.Do("SAVE")
+	v.rq(`
+work('e')
+Job.fetch('again-canceled', connection=c).cancel()
+for i in range(3): queue('q').enqueue('tasks.note', job_id='l%d' % i)
+for i in range(2): queue('m').enqueue('tasks.note', job_id='m%d' % i)
+queue('e').enqueue('tasks.answer', job_id='fin', result_ttl=-1)
+queue('e').enqueue('tasks.fail', job_id='bad')
+work('e')
+queue('q').enqueue('tasks.note', job_id='canceled').cancel()
+queue('q').enqueue_in(timedelta(hours=1), 'tasks.note', job_id='later')
+queue('q').enqueue('tasks.note', job_id='child', depends_on='l0')
+queue('q').enqueue('tasks.note', job_id='ready', depends_on='l0')
+c.srem('rq:job:l0:dependents', 'ready')   # its parent is one that has ended
+c.delete('rq:job::ready:dependencies')
+c.sadd('rq:job::ready:dependencies', 'fin')
+c.hset('rq:job:ready', mapping={'dependency_id': 'fin', 'dependency_ids': '["fin"]'})
+for n in ('run-again', 'run-fails'):
+    queue('q').enqueue('tasks.note', job_id=n)
+    c.lrem('rq:queue:q', 0, n)
+    w = SimpleWorker([queue('q')], connection=c, name=n)
+    w.prepare_job_execution(Job.fetch(n, connection=c))
+c = redis.from_url(os.environ['REDIS_URL'].replace('db=0', 'db=2'))
+queue('q').enqueue('tasks.note', job_id='elsewhere')
+`)
+	v.backup()
+	v.s.Restart(false)
+	v.rq(`
+c.lrem('rq:queue:q', 0, 'place')
+queue('q').enqueue('tasks.note', job_id='new')
+queue('q').enqueue('tasks.note', job_id='after-fin', depends_on='again-fin')
+queue('q').enqueue('tasks.note', job_id='after-bad', depends_on=Dependency(jobs=['again-bad'], allow_failure=True))
+`)
+	plan = v.store + ".json"
+	v.diff(3, "--out", plan)
+	b, err := os.ReadFile(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := restore.ParsePlan(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acts := map[string]int{}
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if action, ok := map[string]verify.Action{"run-again": verify.Requeue, "run-fails": verify.Fail}[s.JobID]; ok {
+			s.Verdict, s.Action, s.Guard = verify.Uncertain, action, verify.GuardAbsent
+		}
+		acts[string(s.Action)+" "+string(s.Status)]++
+	}
+	for _, a := range []string{"restore queued", "restore deferred", "restore scheduled", "restore finished", "restore failed", "restore canceled",
+		"place queued", "forward finished", "forward failed", "forward canceled", "requeue started", "fail started"} {
+		if acts[a] == 0 {
+			t.Fatalf("the plan has no step to %s: %v", a, acts)
+		}
+	}
+	if b, err = p.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(plan, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return v, plan
+}
+
+// timeless is the image without the ledger and without the times at which a restore itself
+// enqueued a job, or let it fail.
+func timeless(t testing.TB, v *vault) image {
+	t.Helper()
+	im := look(t, v.s).without(ledger)
+	for _, id := range []string{"ready", "after-fin", "after-bad", "run-again", "run-fails"} {
+		h := v.s.Client().HGetAll(t.Context(), "rq:job:"+id).Val()
+		for _, f := range []string{"enqueued_at", "ended_at"} {
+			if h[f] != "" {
+				h[f] = "some time"
+			}
+		}
+		key := "0/rq:job:" + id
+		e := im[key]
+		if e.digest, e.expireAt = fmt.Sprint(h), min(e.expireAt, 0); e.kind != "" {
+			im[key] = e
+		}
+	}
+	for _, entry := range v.s.Client().XRange(t.Context(), "rq:results:run-fails", "-", "+").Val() {
+		e := im["0/rq:results:run-fails"]
+		e.digest, e.expireAt = fmt.Sprint(entry.Values), min(e.expireAt, 0)
+		im["0/rq:results:run-fails"] = e
+	}
+	e := im["0/rq:failed:q"]
+	for i, m := range e.members {
+		if id, _, _ := strings.Cut(m, " = "); id == "run-fails" {
+			e.members[i], e.digest = id, "" // the members tell all of it
+			im["0/rq:failed:q"] = e
+		}
+	}
+	return im
+}
+
+// A restore that takes every kind of step, its ids at a rate, is killed before its first
+// script call, before its second … each time after the server has answered all earlier
+// ones, so that between two neighbours there is nothing else that it could have seen. Then
+// the same plan, or a new one, is run to its end.
+func TestEveryKindOfStepKilledAtEveryScriptCallEndsTheSame(t *testing.T) {
+	t.Parallel()
+	v, plan := everyStep(t)
+	was := look(t, v.s)
+	v.restore(0, "--plan", plan)
+	want := timeless(t, v)
+	for queue, ids := range map[string][]string{"q": {"run-again", "kept", "place", "l0", "l1", "l2", "new", "ready", "after-bad", "after-fin"}, "m": {"m0", "m1"}, "e": {}, "w": {}} {
+		got := v.list(queue)
+		if queue == "q" {
+			slices.Sort(got[max(0, len(got)-2):])
+		}
+		if !slices.Equal(got, ids) {
+			t.Errorf("uninterrupted: queue %s holds %q, want %q", queue, got, ids)
+		}
+	}
+	for id, status := range map[string]job.Status{"again-fin": job.Finished, "again-bad": job.Failed, "again-canceled": job.Canceled, "run-again": job.Queued, "run-fails": job.Failed, "child": job.Deferred, "after-fin": job.Queued} {
+		if s := v.status(id); s != string(status) {
+			t.Errorf("uninterrupted: %s is %q, want %s", id, s, status)
+		}
+	}
+	g := newGate(t, v.s.Socket(), "evalsha")
+	n := 0
+	for whole := false; !whole && !t.Failed(); n++ {
+		was.load(t, v.s)
+		whole = g.killAfter(n, v.args([]string{"restore", "--plan", plan, "--apply", "--resume-rate", "6", "--redis", g.url()}))
+		sound(t, look(t, v.s))
+		what := fmt.Sprintf("killed after %d script calls", n)
+		if n%2 == 1 { // a new plan sees all that is left, but for runs that it cannot know to be dead
+			what += ", then by a new plan"
+			gone := v.status("run-again") == "" || v.status("run-fails") == ""
+			v.restore(0)
+			if d := v.look(); slices.ContainsFunc(d.Findings, func(f finding) bool { return f.Action != "none" && f.Status != "started" }) {
+				t.Errorf("%s: still to do: %v", what, d.Findings)
+			}
+			if gone {
+				v.restore(0, "--plan", plan)
+			}
+		} else {
+			v.restore(0, "--plan", plan)
+		}
+		sound(t, look(t, v.s))
+		same(t, what, timeless(t, v), want)
+	}
+	if n < 30 {
+		t.Errorf("only %d script calls were made: the walk does not see what it should", n-1)
+	}
+}
