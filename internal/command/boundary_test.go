@@ -59,20 +59,8 @@ queue('q').enqueue('tasks.note', job_id='after-bad', depends_on=Dependency(jobs=
 `)
 	plan = v.store + ".json"
 	v.diff(3, "--out", plan)
-	b, err := os.ReadFile(plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := restore.ParsePlan(b)
-	if err != nil {
-		t.Fatal(err)
-	}
 	acts := map[string]int{}
-	for i := range p.Steps {
-		s := &p.Steps[i]
-		if action, ok := map[string]verify.Action{"run-again": verify.Requeue, "run-fails": verify.Fail}[s.JobID]; ok {
-			s.Verdict, s.Action, s.Guard = verify.Uncertain, action, verify.GuardAbsent
-		}
+	for _, s := range replan(t, plan, map[string]verify.Action{"run-again": verify.Requeue, "run-fails": verify.Fail}) {
 		acts[string(s.Action)+" "+string(s.Status)]++
 	}
 	for _, a := range []string{"restore queued", "restore deferred", "restore scheduled", "restore finished", "restore failed", "restore canceled",
@@ -81,13 +69,34 @@ queue('q').enqueue('tasks.note', job_id='after-bad', depends_on=Dependency(jobs=
 			t.Fatalf("the plan has no step to %s: %v", a, acts)
 		}
 	}
+	return v, plan
+}
+
+// replan changes what a plan's file says of jobs that ran at the snapshot, as if the time
+// had come at which their runs are dead for sure. It returns the plan's steps.
+func replan(t testing.TB, name string, actions map[string]verify.Action) []restore.Step {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := restore.ParsePlan(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if action, ok := actions[s.JobID]; ok {
+			s.Verdict, s.Action, s.Guard = verify.Uncertain, action, verify.GuardAbsent
+		}
+	}
 	if b, err = p.Marshal(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(plan, b, 0o600); err != nil {
+	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return v, plan
+	return p.Steps
 }
 
 // timeless is the image without the ledger and without the times at which a restore itself

@@ -3,6 +3,7 @@ package command_test
 import (
 	"bufio"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ type gate struct {
 	mu   sync.Mutex
 	left int    // calls still let through
 	stop func() // called instead of the next, once; nil after that
+	meet func() // called before the next, which then goes through too
 }
 
 // newGate listens on a unix socket before the server at that socket and counts the
@@ -58,11 +60,21 @@ func (g *gate) arm(n int, stop func()) {
 	g.left, g.stop = n, stop
 }
 
+// meanwhile lets n of the counted commands through, calls meet, and then lets all through.
+func (g *gate) meanwhile(n int, meet func()) {
+	g.arm(n, nil)
+	g.meet = meet
+}
+
 // pass reports whether one more script call may go through.
 func (g *gate) pass() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.left--
+	if g.left < 0 && g.meet != nil {
+		g.meet()
+		g.left, g.meet = math.MaxInt, nil
+	}
 	return g.left >= 0
 }
 

@@ -19,3 +19,8 @@ def answer():
 def fail():
     note()
     raise ValueError('payload-marker-31337')
+
+
+def wait():
+    note()
+    get_current_job().connection.blpop('go', 60)
