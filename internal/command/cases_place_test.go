@@ -97,6 +97,29 @@ c.rpush('rq:queue:r', 'both')
 	v.wantRan("0 q a", "0 q twice", "0 q b", "0 q both", "0 r first")
 }
 
+// RQ leaves the expiry of the failure on the key until the job runs again.
+func TestCase17ARequeuedJobKeepsTheExpiryOfItsFailure(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`
+queue('q').enqueue('tasks.fail', job_id='again', failure_ttl=3600)
+work('q')
+from rq.registry import FailedJobRegistry
+FailedJobRegistry('q', connection=c).requeue('again')
+`)
+	v.ran()
+	v.backup()
+	before := look(t, v.s)
+	if e := before["0/rq:job:again"]; e.expireAt <= 0 || v.status("again") != "queued" {
+		t.Fatalf("it expires at %d and is %s: this is not the case", e.expireAt, v.status("again"))
+	}
+	v.s.Do("FLUSHALL")
+	v.restore(0)
+	same(t, "after the restore", look(t, v.s).without(ledger), restorable(before))
+	v.rq(`work('q')`)
+	v.wantRan("0 q again")
+}
+
 // RQ's maintenance takes entries whose score has passed; these have none.
 func TestCase18WhatIsKeptForEverOutlivesMaintenance(t *testing.T) {
 	t.Parallel()
