@@ -173,21 +173,6 @@ func pairs(m map[string]string) []any {
 	return out
 }
 
-// held reports whether the job's id has to go into a queue once all hashes are there.
-func (s *Step) held() bool {
-	return s.Status == job.Queued && s.Home == nil && s.Action != verify.Fail || s.Action == verify.Requeue
-}
-
-// ends reports whether the step brings a job to an end that others may wait for.
-func (s *Step) ends() bool {
-	return s.Action == verify.Fail || s.Action == verify.Forward && (s.Status == job.Finished || s.Status == job.Failed)
-}
-
-// twofold reports whether a second script has to see to the job once all hashes are
-// there: release.lua, for a deferred job ready.lua, for one that ended again those for its
-// children. Until then the ledger says held.
-func (s *Step) twofold() bool { return s.held() || s.Status == job.Deferred || s.ends() }
-
 // record reads one part's raw value out of the dump.
 func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind keyspace.Kind) (*keyspace.Record, error) {
 	raw, err := w.values.Read(ctx, p.Offset, p.Length)

@@ -20,12 +20,21 @@ func everyStep(t testing.TB) (v *vault, plan string) {
 	v = newVault(t)
 	v.rq(`
 past = (datetime.utcnow() - timedelta(minutes=1)).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
-for name, id, task in (('e', 'again-fin', 'answer'), ('e', 'again-bad', 'fail'), ('w', 'again-canceled', 'note'), ('q', 'kept', 'note'), ('q', 'place', 'note')):
+for name, id, task in (('e', 'again-fin', 'answer'), ('e', 'again-bad', 'fail'), ('w', 'again-canceled', 'note'), ('q', 'kept', 'note'), ('q', 'place', 'note'),
+                       ('r', 'a-ran-again', 'note'), ('r', 'a-ran-fails', 'note'), ('r', 'ran', 'note')):
     queue(name).enqueue('tasks.' + task, job_id=id, result_ttl=-1)
     c.hset('rq:job:' + id, mapping={'created_at': past, 'enqueued_at': past})
+queue('e').enqueue('tasks.fail', job_id='retried', retry=Retry(max=2, interval=3600))
+queue('s').enqueue_at(datetime(2020, 1, 1), 'tasks.note', job_id='due')
+c.hset('rq:job:retried', mapping={'created_at': past, 'enqueued_at': past})
+c.hset('rq:job:due', 'created_at', past)
 `)
 	v.s.Do("SAVE")
 	v.rq(`
+from rq.scheduler import RQScheduler
+s = RQScheduler([queue('s')], c)
+s.acquire_locks()
+s.enqueue_scheduled_jobs()
 work('e')
 Job.fetch('again-canceled', connection=c).cancel()
 for i in range(3): queue('q').enqueue('tasks.note', job_id='l%d' % i)
@@ -41,9 +50,9 @@ c.srem('rq:job:l0:dependents', 'ready')   # its parent is one that has ended
 c.delete('rq:job::ready:dependencies')
 c.sadd('rq:job::ready:dependencies', 'fin')
 c.hset('rq:job:ready', mapping={'dependency_id': 'fin', 'dependency_ids': '["fin"]'})
-for n in ('run-again', 'run-fails'):
-    queue('q').enqueue('tasks.note', job_id=n)
-    c.lrem('rq:queue:q', 0, n)
+for n in ('a-run-again', 'a-run-fails', 'a-ran-again', 'a-ran-fails', 'ran'):
+    if 'run' in n: queue('q').enqueue('tasks.note', job_id=n)
+    c.lrem('rq:queue:q', 0, n); c.lrem('rq:queue:r', 0, n)
     w = SimpleWorker([queue('q')], connection=c, name=n)
     w.prepare_job_execution(Job.fetch(n, connection=c))
 c = redis.from_url(os.environ['REDIS_URL'].replace('db=0', 'db=2'))
@@ -56,15 +65,18 @@ c.lrem('rq:queue:q', 0, 'place')
 queue('q').enqueue('tasks.note', job_id='new')
 queue('q').enqueue('tasks.note', job_id='after-fin', depends_on='again-fin')
 queue('q').enqueue('tasks.note', job_id='after-bad', depends_on=Dependency(jobs=['again-bad'], allow_failure=True))
+queue('q').enqueue('tasks.note', job_id='after-run', depends_on=Dependency(jobs=['a-ran-fails'], allow_failure=True))
 `)
 	plan = v.store + ".json"
 	v.diff(3, "--out", plan)
 	acts := map[string]int{}
-	for _, s := range replan(t, plan, map[string]verify.Action{"run-again": verify.Requeue, "run-fails": verify.Fail}) {
+	for _, s := range replan(t, plan, map[string]verify.Action{
+		"a-run-again": verify.Requeue, "a-run-fails": verify.Fail, "a-ran-again": verify.Requeue, "a-ran-fails": verify.Fail}) {
 		acts[string(s.Action)+" "+string(s.Status)]++
 	}
 	for _, a := range []string{"restore queued", "restore deferred", "restore scheduled", "restore finished", "restore failed", "restore canceled",
-		"place queued", "forward finished", "forward failed", "forward canceled", "requeue started", "fail started"} {
+		"place queued", "forward finished", "forward failed", "forward canceled", "forward queued", "forward scheduled", "forward started",
+		"requeue started", "fail started"} {
 		if acts[a] == 0 {
 			t.Fatalf("the plan has no step to %s: %v", a, acts)
 		}
@@ -87,7 +99,10 @@ func replan(t testing.TB, name string, actions map[string]verify.Action) []resto
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		if action, ok := actions[s.JobID]; ok {
-			s.Verdict, s.Action, s.Guard = verify.Uncertain, action, verify.GuardAbsent
+			s.Verdict, s.Action = verify.Uncertain, action
+			if s.Guard == "" {
+				s.Guard = verify.GuardAbsent
+			}
 		}
 	}
 	if b, err = p.Marshal(); err != nil {
@@ -104,7 +119,7 @@ func replan(t testing.TB, name string, actions map[string]verify.Action) []resto
 func timeless(t testing.TB, v *vault) image {
 	t.Helper()
 	im := look(t, v.s).without(ledger)
-	for _, id := range []string{"ready", "after-fin", "after-bad", "run-again", "run-fails"} {
+	for _, id := range []string{"ready", "after-fin", "after-bad", "after-run", "a-run-again", "a-run-fails", "a-ran-again", "a-ran-fails"} {
 		h := v.s.Client().HGetAll(t.Context(), "rq:job:"+id).Val()
 		for _, f := range []string{"enqueued_at", "ended_at"} {
 			if h[f] != "" {
@@ -117,16 +132,20 @@ func timeless(t testing.TB, v *vault) image {
 			im[key] = e
 		}
 	}
-	for _, entry := range v.s.Client().XRange(t.Context(), "rq:results:run-fails", "-", "+").Val() {
-		e := im["0/rq:results:run-fails"]
-		e.digest, e.expireAt = fmt.Sprint(entry.Values), min(e.expireAt, 0)
-		im["0/rq:results:run-fails"] = e
+	for _, key := range []string{"0/rq:failed:q", "0/rq:failed:r"} {
+		e := im[key]
+		for i, m := range e.members {
+			if id, _, _ := strings.Cut(m, " = "); strings.HasPrefix(id, "a-") {
+				e.members[i], e.digest = id, "" // the members tell all of it
+				im[key] = e
+			}
+		}
 	}
-	e := im["0/rq:failed:q"]
-	for i, m := range e.members {
-		if id, _, _ := strings.Cut(m, " = "); id == "run-fails" {
-			e.members[i], e.digest = id, "" // the members tell all of it
-			im["0/rq:failed:q"] = e
+	for _, id := range []string{"a-run-fails", "a-ran-fails"} {
+		for _, entry := range v.s.Client().XRange(t.Context(), "rq:results:"+id, "-", "+").Val() {
+			e := im["0/rq:results:"+id]
+			e.digest, e.expireAt = fmt.Sprint(entry.Values), min(e.expireAt, 0)
+			im["0/rq:results:"+id] = e
 		}
 	}
 	return im
@@ -142,16 +161,19 @@ func TestEveryKindOfStepKilledAtEveryScriptCallEndsTheSame(t *testing.T) {
 	was := look(t, v.s)
 	v.restore(0, "--plan", plan)
 	want := timeless(t, v)
-	for queue, ids := range map[string][]string{"q": {"run-again", "kept", "place", "l0", "l1", "l2", "new", "ready", "after-bad", "after-fin"}, "m": {"m0", "m1"}, "e": {}, "w": {}} {
+	for queue, ids := range map[string][]string{"q": {"a-run-again", "kept", "place", "l0", "l1", "l2", "new", "ready", "after-bad", "after-fin", "after-run"},
+		"m": {"m0", "m1"}, "r": {"a-ran-again"}, "s": {"due"}, "e": {}, "w": {}} {
 		got := v.list(queue)
 		if queue == "q" {
-			slices.Sort(got[max(0, len(got)-2):])
+			slices.Sort(got[max(0, len(got)-3):])
 		}
 		if !slices.Equal(got, ids) {
 			t.Errorf("uninterrupted: queue %s holds %q, want %q", queue, got, ids)
 		}
 	}
-	for id, status := range map[string]job.Status{"again-fin": job.Finished, "again-bad": job.Failed, "again-canceled": job.Canceled, "run-again": job.Queued, "run-fails": job.Failed, "child": job.Deferred, "after-fin": job.Queued} {
+	for id, status := range map[string]job.Status{"again-fin": job.Finished, "again-bad": job.Failed, "again-canceled": job.Canceled,
+		"a-run-again": job.Queued, "a-run-fails": job.Failed, "a-ran-again": job.Queued, "a-ran-fails": job.Failed, "ran": job.Started,
+		"child": job.Deferred, "retried": job.Scheduled, "due": job.Queued, "after-fin": job.Queued, "after-run": job.Queued} {
 		if s := v.status(id); s != string(status) {
 			t.Errorf("uninterrupted: %s is %q, want %s", id, s, status)
 		}
@@ -163,15 +185,13 @@ func TestEveryKindOfStepKilledAtEveryScriptCallEndsTheSame(t *testing.T) {
 		whole = g.killAfter(n, v.args([]string{"restore", "--plan", plan, "--apply", "--resume-rate", "6", "--redis", g.url()}))
 		sound(t, look(t, v.s))
 		what := fmt.Sprintf("killed after %d script calls", n)
-		if n%2 == 1 { // a new plan sees all that is left, but for runs that it cannot know to be dead
+		// A new plan cannot know those runs to be dead that the first has not come to.
+		signed := v.s.Client().HMGet(t.Context(), "rqvault:ledger", "job:a-ran-again", "job:a-ran-fails", "job:a-run-again", "job:a-run-fails").Val()
+		if n%2 == 1 && !slices.Contains(signed, nil) {
 			what += ", then by a new plan"
-			gone := v.status("run-again") == "" || v.status("run-fails") == ""
 			v.restore(0)
 			if d := v.look(); slices.ContainsFunc(d.Findings, func(f finding) bool { return f.Action != "none" && f.Status != "started" }) {
 				t.Errorf("%s: still to do: %v", what, d.Findings)
-			}
-			if gone {
-				v.restore(0, "--plan", plan)
 			}
 		} else {
 			v.restore(0, "--plan", plan)

@@ -176,7 +176,7 @@ func TestCase08AJobThatRunsThroughAFlushWins(t *testing.T) {
 	replan(t, plan, map[string]verify.Action{"run": verify.Requeue}) // somebody takes it for dead
 	v.s.Do("RPUSH", "go", "on")
 	<-done
-	if d := v.restore(0, "--plan", plan); !slices.Equal(d.with("skipped"), []string{"run"}) || !slices.Equal(d.with("restored"), []string{"other"}) {
+	if d := v.restore(6, "--plan", plan); !slices.Equal(d.with("refused"), []string{"run"}) || !slices.Equal(d.with("restored"), []string{"other"}) {
 		t.Errorf("got %+v", d)
 	}
 	if s := v.status("run"); s != "finished" {
