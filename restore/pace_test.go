@@ -99,3 +99,29 @@ func TestASlowReturnThatIsStopped(t *testing.T) {
 	wantIDs(t, "restored", out.with(restore.Restored), "d")
 	wantQueue(t, s, "b", "c", "d")
 }
+
+// What the first run brought forward stands before what the second puts behind it.
+func TestAPlanFollowedAgainKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	laterStates(s)
+	d := take(t, s)
+	olderStates(s)
+	plan := d.plan(s, everything)
+	ctx, stop := context.WithCancel(t.Context())
+	o := d.options(s, connect(t, s, ""), &told{})
+	o.Pace = restore.Pace{PerSecond: 1}
+	o.Outcome = func(x restore.Outcome) {
+		if x.JobID == "child" {
+			stop()
+		}
+	}
+	if err := restore.Apply(ctx, plan, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	wantQueue(t, s, "first", "child", "last")
+	if out := d.apply(s, connect(t, s, ""), plan); out.err != nil {
+		t.Fatal(out.err)
+	}
+	wantQueue(t, s, "first", "child", "due", "requeued", "last")
+}
