@@ -29,6 +29,10 @@ func TestCase10AStubIsNoJobAndIsNotWrittenOver(t *testing.T) {
 		t.Errorf("got %v, held %q", r.Counts, r.with("held"))
 	}
 	v.wantList("q", "o0", "o1", "o2", "o5", "o6", "o7", "o8", "o9")
+	v.want(0, "restore", "--repair", "--apply") // leaves it, too, as long as the snapshot has the job
+	if r := v.restore(0); !slices.Equal(r.with("held"), []string{"o3", "o4"}) {
+		t.Errorf("held %q", r.with("held"))
+	}
 	v.s.Do("DEL", "rq:job:o3", "rq:job:o4") // its worker is dead, and somebody knows that
 	v.restore(0)
 	v.wantList("q", "o0", "o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9")
@@ -91,10 +95,18 @@ c.rpush('rq:queue:r', 'both')
 			t.Errorf("%s: %+v, want held, since it stands twice", id, f)
 		}
 	}
+	want := []string{"0 q a", "0 q twice", "0 q b", "0 q both", "0 r first"}
 	v.s.Do("FLUSHALL")
 	v.restore(0)
+	was := look(t, v.s)
 	v.rq(`work('q', 'r')`)
-	v.wantRan("0 q a", "0 q twice", "0 q b", "0 q both", "0 r first")
+	v.wantRan(want...)
+	was.load(t, v.s) // and where nothing was lost
+	v.s.Do("RPUSH", "rq:queue:q", "twice")
+	v.s.Do("RPUSH", "rq:queue:r", "both")
+	v.want(0, "restore", "--repair", "--apply")
+	v.rq(`work('q', 'r')`)
+	v.wantRan(want...)
 }
 
 // RQ leaves the expiry of the failure on the key until the job runs again.
@@ -226,6 +238,10 @@ func TestCase24AScheduledIdWithoutItsHash(t *testing.T) {
 	v.restore(0)
 	if got, want := look(t, v.s)["0/rq:scheduled:q"].members, []string{"also-bare = 7", "real = 4.1024448e+09"}; !slices.Equal(got, want) {
 		t.Errorf("scheduled are %q, want %q", got, want)
+	}
+	v.want(0, "restore", "--repair", "--apply")
+	if got, want := look(t, v.s)["0/rq:scheduled:q"].members, []string{"real = 4.1024448e+09"}; !slices.Equal(got, want) {
+		t.Errorf("after a repair scheduled are %q, want %q", got, want)
 	}
 }
 
