@@ -127,7 +127,7 @@ func planned(a verify.Action) string {
 	switch {
 	case a.Puts():
 		return "restored"
-	case a == verify.Place || a == verify.Forward:
+	case a == verify.Place || a == verify.Forward || a == verify.Start:
 		return "repaired"
 	case a == verify.Hold:
 		return "held"
