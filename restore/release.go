@@ -69,15 +69,15 @@ func (a *applier) releaseSome(ctx context.Context, q *returning, most int) error
 	if q.next == 0 || q.steps[q.next-1].After != s.After { // another gap among the survivors
 		q.after = s.After
 	}
-	if s.placed != "" {
-		a.outcome(s, Skipped, s.placed)
+	if s.placed {
+		a.outcome(s, Skipped, map[bool]string{false: putBack, true: liveHas}[s.others])
 		q.after = s.JobID
 		q.next++
 		a.left(q)
 		return nil
 	}
 	start, end := q.next, q.next+1
-	for end < len(q.steps) && end-start < most && q.steps[end].After == q.steps[start].After && q.steps[end].placed == "" {
+	for end < len(q.steps) && end-start < most && q.steps[end].After == q.steps[start].After && !q.steps[end].placed {
 		end++
 	}
 	placed, err := a.place(ctx, q.key, q.steps[start:end], q.after, q.last)

@@ -25,13 +25,13 @@ func (a *applier) reply(p pending, reply any) (again bool) {
 		case detail == stateHeld && p.step.twofold():
 			a.prepared(p)
 		case detail == statePlaced && p.step.held():
-			a.standing(p, putBack)
+			a.standing(p, false)
 		default:
 			a.outcome(p.step, Skipped, putBack)
 		}
 	case "present":
 		if p.step.Action == verify.Place && p.step.held() { // in its list, that is
-			a.standing(p, liveHas)
+			a.standing(p, true)
 			return false
 		}
 		a.outcome(p.step, a.refused(), liveHas)
@@ -42,7 +42,7 @@ func (a *applier) reply(p pending, reply any) (again bool) {
 		case detail == stateHeld && p.step.twofold():
 			a.prepared(p)
 		case detail == statePlaced && p.step.held():
-			a.standing(p, putBack)
+			a.standing(p, false)
 		case detail != "":
 			a.outcome(p.step, Skipped, putBack)
 		default:
@@ -86,9 +86,10 @@ const (
 	liveHas = "live has it now: live wins"
 )
 
-// standing notes a job whose id is in its queue already: those behind it go by it.
-func (a *applier) standing(p pending, why string) {
-	p.step.placed = why
+// standing notes a job whose id is in its queue already, put there by a run before or by
+// others: those behind it go by it.
+func (a *applier) standing(p pending, others bool) {
+	p.step.placed, p.step.others = true, others
 	a.prepared(p)
 }
 
