@@ -208,7 +208,8 @@ func ParsePlan(b []byte) (*Plan, error) {
 // back could overwrite a live job, so an action goes with its own guards only.
 func (s *Step) possible() bool {
 	guards := map[verify.Action][]verify.Guard{
-		verify.Restore: {verify.GuardAbsent, verify.GuardWaits}, verify.Requeue: {verify.GuardAbsent, verify.GuardSeen}, verify.Fail: {verify.GuardAbsent, verify.GuardSeen}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Start: {""}, verify.Hold: {""},
+		verify.Restore: {verify.GuardAbsent, verify.GuardWaits, verify.GuardStub}, verify.Requeue: {verify.GuardAbsent, verify.GuardSeen, verify.GuardStub},
+		verify.Fail: {verify.GuardAbsent, verify.GuardSeen, verify.GuardStub}, verify.Place: {verify.GuardSame}, verify.Forward: {verify.GuardSeen}, verify.Start: {""}, verify.Hold: {""},
 	}
 	allowed, known := guards[s.Action]
 	switch {
@@ -216,7 +217,7 @@ func (s *Step) possible() bool {
 		return false
 	case (s.Guard == verify.GuardWaits) != (s.Home != nil && s.Action == verify.Restore):
 		return false
-	case (s.Guard == verify.GuardSeen) != (s.Seen != nil), s.Action == verify.Forward && s.Status == job.RateLimited:
+	case (s.Guard == verify.GuardSeen || s.Guard == verify.GuardStub) != (s.Seen != nil), s.Action == verify.Forward && s.Status == job.RateLimited:
 		return false
 	case s.Action == verify.Start && s.Status != job.Finished && s.Status != job.Failed && s.Status != job.Started:
 		return false

@@ -96,7 +96,7 @@ func (p *Planner) Add(f *verify.Finding) {
 		if f.Home != nil {
 			s.Home = &Home{f.Home.Kind, f.Home.Queue}
 		}
-		if f.Guard == verify.GuardSeen {
+		if f.Guard == verify.GuardSeen || f.Guard == verify.GuardStub {
 			s.Seen = newSeen(f.Seen)
 		}
 		p.steps = append(p.steps, s)

@@ -3,10 +3,11 @@
 -- KEYS: ledger, the job's hash (or the key to restore), every other key the steps touch
 -- ARGV: ledger field, ledger's life in seconds, state to sign with ("word:ms"), the
 --       instant of the snapshot in ms (older entries of the ledger are about earlier data),
---       guard ('absent', 'same', 'seen': the same, to be replaced, 'waiting': absent, and a list or registry has the id, or
+--       guard ('absent', 'same', 'seen': the same, to be replaced, 'stub': a hash without a
+--       job, to be replaced, 'waiting': absent, and a list or registry has the id, or
 --       'once': nothing is demanded),
 --       the field that makes a hash a job ('' for a plain key),
---       n, m, n times (field, value): the version, which a 'same' guard demands; the
+--       n, m, n times (field, value): the version, which 'same', 'seen' and 'stub' demand; the
 --         first m fields are those by which release.lua knows it,
 --       for 'waiting': 'list' or 'zset', the key, the id,
 --       for 'seen', which demands the version too: n, n times ('list', 'zset' or 'stay', the
@@ -48,7 +49,7 @@ local word, signed = string.match(redis.call('HGET', ledger, entry) or '', '^(%a
 if word and tonumber(signed) < tonumber(since) then
   word = nil
 end
-if word and (guard == 'absent' or guard == 'once' or word == 'held' and guard ~= 'seen') then
+if word and (guard == 'absent' or guard == 'stub' or guard == 'once' or word == 'held' and guard ~= 'seen') then
   return {'ledger', word}
 end
 
@@ -61,11 +62,14 @@ for i = 1, fields do
   if i <= known then
     names[i] = name
   end
-  if (guard == 'same' or guard == 'seen') and matches and (redis.call('HGET', key, name) or '') ~= want then
+  if (guard == 'same' or guard == 'seen' or guard == 'stub') and matches and (redis.call('HGET', key, name) or '') ~= want then
     matches = false
   end
 end
-if guard == 'same' or guard == 'seen' then
+if guard == 'stub' and exists and redis.pcall('HEXISTS', key, payload) ~= 0 then
+  return {'present', ''}
+end
+if guard == 'same' or guard == 'seen' or guard == 'stub' then
   if not matches then
     return {'changed', word or ''}
   end
@@ -112,10 +116,11 @@ if forward then
   end
 end
 
+local replace = forward or guard == 'stub'
 local how, expiry = take(), take()
 if how == 'restore' then
   local reply
-  if forward then
+  if replace then
     reply = redis.pcall('RESTORE', key, expiry, take(), 'ABSTTL', 'REPLACE')
   else
     reply = redis.pcall('RESTORE', key, expiry, take(), 'ABSTTL')
@@ -127,7 +132,7 @@ if how == 'restore' then
     return {'refused', reply.err}
   end
 elseif how == 'fields' then
-  if forward then
+  if replace then
     redis.call('DEL', key)
   end
   local left = tonumber(take())

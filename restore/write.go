@@ -186,7 +186,7 @@ func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind key
 // version adds the fields by which a job's version is known, and their texts where the
 // guard wants them.
 func (w *writer) version(c *call, rec *keyspace.Record, s *Step) error {
-	if s.Guard == verify.GuardSeen {
+	if s.Guard == verify.GuardSeen || s.Guard == verify.GuardStub {
 		texts := w.schema.VersionTexts(s.Seen.row())
 		c.add(len(texts), len(w.schema.VersionFields()))
 		for _, n := range w.schema.VersionFields() {

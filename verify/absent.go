@@ -11,6 +11,24 @@ import (
 // judgeAbsent is for a job whose hash live does not have. l may be nil, a stub, or only
 // places and traces.
 func (c *Context) judgeAbsent(s, l *job.Row) Finding {
+	f := c.judgeGone(s, l)
+	if l != nil && l.Stub && f.Action.Puts() {
+		f.Guard, f.Seen = GuardStub, l // what the worker that died has left makes room
+	}
+	return f
+}
+
+// leftover reports whether a hash without a job is what a worker that is dead for sure has
+// left of this one. An id that waits beside it is left to a person.
+func (c *Context) leftover(s, l *job.Row) bool {
+	if l.HeartbeatAt == 0 || waiting(l) != nil || running(l) {
+		return false
+	}
+	dead, ends := DeadAt(s, time.UnixMicro(l.HeartbeatAt))
+	return ends && c.Now.After(dead)
+}
+
+func (c *Context) judgeGone(s, l *job.Row) Finding {
 	if l != nil {
 		if f, ok := c.judgeTraces(s, l); ok {
 			return f
@@ -68,7 +86,7 @@ func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
 			}
 		}
 	}
-	if l.Stub || running(l) {
+	if l.Stub && !c.leftover(s, l) || running(l) {
 		return finding(s, InFlight, Hold, "a worker has signed for it in live: let it end, then compare again"), true
 	}
 	return Finding{}, false

@@ -324,7 +324,7 @@ func checkFinding(t testing.TB, name string, f verify.Finding) {
 	if f.Home != nil && f.Action == verify.Restore {
 		guard = verify.GuardWaits
 	}
-	seen := f.Guard == verify.GuardSeen && f.Seen != nil && (f.Action == verify.Requeue || f.Action == verify.Fail)
+	seen := (f.Guard == verify.GuardSeen || f.Guard == verify.GuardStub) && f.Seen != nil && (f.Action == verify.Restore || f.Action == verify.Requeue || f.Action == verify.Fail)
 	if f.Guard != guard && !seen {
 		t.Errorf("%s: got guard %q for action %s, want %q", name, f.Guard, f.Action, guard)
 	}

@@ -74,12 +74,13 @@ type Guard string
 
 // The guards. Absent: no hash of that name. Same: a job with the snapshot's created_at,
 // status and enqueued_at. Waiting: no hash, but the id where it waits. Seen: the job
-// exactly as it was compared.
+// exactly as it was compared. Stub: a hash without a job, as it was compared.
 const (
 	GuardAbsent Guard = "absent"
 	GuardSame   Guard = "same"
 	GuardWaits  Guard = "waiting"
 	GuardSeen   Guard = "seen"
+	GuardStub   Guard = "stub"
 )
 
 // Finding is the verdict on one job.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"rqvault/internal/rq"
 )
 
 // These cases are about where ids stand, and what stands where a job should.
@@ -16,23 +18,29 @@ func TestCase10AStubIsNoJobAndIsNotWrittenOver(t *testing.T) {
 	t.Parallel()
 	v := line(t)
 	v.s.Do("FLUSHALL")
-	for id, field := range map[string]string{"o3": "last_heartbeat", "o4": "status"} {
-		v.s.Do("HSET", "rq:job:"+id, field, "2026-01-01T00:00:00.000000Z")
-	}
+	lives := func() { v.s.Do("HSET", "rq:job:o3", "last_heartbeat", rq.FormatTime(v.serverTime())) }
+	lives()
+	v.s.Do("HSET", "rq:job:o4", "status", "started") // nothing tells of when it is
+	v.s.Do("HSET", "rq:job:o5", "last_heartbeat", "2026-01-01T00:00:00.000000Z")
 	d := v.diff(3)
 	for _, id := range []string{"o3", "o4"} {
 		if f := d.verdict(t, id); f.Verdict != "in_flight" || f.Action != "hold" {
 			t.Errorf("%s: %+v, want held", id, f)
 		}
 	}
-	if r := v.restore(0); !slices.Equal(r.with("held"), []string{"o3", "o4"}) || r.Counts["restored"] != 8 {
-		t.Errorf("got %v, held %q", r.Counts, r.with("held"))
+	plan := v.store + ".json"
+	v.diff(3, "--out", plan)
+	// The worker that left o5 is dead. One that shows itself meanwhile is not written over.
+	v.s.Do("HSET", "rq:job:o5", "last_heartbeat", rq.FormatTime(v.serverTime()))
+	if r := v.restore(6, "--plan", plan); !slices.Equal(r.with("refused"), []string{"o5"}) || r.Counts["restored"] != 7 {
+		t.Errorf("got %v, refused %q", r.Counts, r.with("refused"))
+	}
+	v.s.Do("HSET", "rq:job:o5", "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+	v.want(0, "restore", "--repair", "--apply") // leaves it, too, as long as the snapshot has the job
+	if r := v.restore(0); !slices.Equal(r.with("held"), []string{"o3", "o4"}) || !slices.Equal(r.with("restored"), []string{"o5"}) {
+		t.Errorf("held %q, restored %q", r.with("held"), r.with("restored"))
 	}
 	v.wantList("q", "o0", "o1", "o2", "o5", "o6", "o7", "o8", "o9")
-	v.want(0, "restore", "--repair", "--apply") // leaves it, too, as long as the snapshot has the job
-	if r := v.restore(0); !slices.Equal(r.with("held"), []string{"o3", "o4"}) {
-		t.Errorf("held %q", r.with("held"))
-	}
 	v.s.Do("DEL", "rq:job:o3", "rq:job:o4") // its worker is dead, and somebody knows that
 	v.restore(0)
 	v.wantList("q", "o0", "o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9")
