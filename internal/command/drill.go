@@ -239,8 +239,8 @@ func (e *env) printDrill(r *restore.DrillResult) {
 		where = clean(r.Into) + " (" + clean(r.Server) + ")"
 	}
 	if r.OK {
-		fmt.Fprintf(e.out, "%s came back whole in %.1f s (%.1f s to fetch, %.1f s to load) in %s: %s and %s are just as in the snapshot, compared in %.1f s\n",
-			r.Snapshot, r.Seconds.Recovery, r.Seconds.Fetch, r.Seconds.Load, where, plural(r.Counts.Keys, "key"), plural(r.Counts.Jobs, "job"), r.Seconds.Compare)
+		fmt.Fprintf(e.out, "%s came back whole in %s (%s to fetch, %s to load) in %s: %s and %s are just as in the snapshot, compared in %s\n",
+			r.Snapshot, took(r.Seconds.Recovery), took(r.Seconds.Fetch), took(r.Seconds.Load), where, plural(r.Counts.Keys, "key"), plural(r.Counts.Jobs, "job"), took(r.Seconds.Compare))
 	} else {
 		fmt.Fprintf(e.out, "%s did NOT come back whole in %s: %s\n", r.Snapshot, where, plural(r.Counts.Differences, "difference"))
 		for i, d := range r.Differences {
@@ -292,7 +292,7 @@ func (e *env) printLastDrill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.
 	}
 	ago := age(e.now().Sub(v.At))
 	if v.OK {
-		fmt.Fprintf(e.out, "\ndrilled %s ago: it came back whole in %.1f s\n", ago, v.Seconds["recovery"])
+		fmt.Fprintf(e.out, "\ndrilled %s ago: it came back whole in %s\n", ago, took(v.Seconds["recovery"]))
 		return nil
 	}
 	fmt.Fprintf(e.out, "\ndrilled %s ago, and it did NOT come back whole: %s\n", ago, plural(v.Counts["differences"], "difference"))

@@ -78,6 +78,14 @@ func age(d time.Duration) string {
 }
 
 // plural writes a count with its noun.
+// took writes seconds as they were measured.
+func took(s float64) string {
+	if s < 1 {
+		return fmt.Sprintf("%.3f s", s)
+	}
+	return fmt.Sprintf("%.1f s", s)
+}
+
 func plural(n int64, noun string) string {
 	if n == 1 {
 		return fmt.Sprintf("1 %s", noun)

@@ -252,6 +252,9 @@ func (d *Data) drillHeadline() string {
 
 // seconds writes a short time as it was measured, a long one in words.
 func seconds(s float64) string {
+	if s < 1 {
+		return fmt.Sprintf("%.3f s", s)
+	}
 	if s < 60 {
 		return fmt.Sprintf("%.1f s", s)
 	}
