@@ -25,6 +25,9 @@ func waitsAgain(s *redistest.Server) {
 	s.Do("ZADD", "rq:scheduled:q", 4102444800, "failed")
 	hash(s, "stopped", "deferred")
 	s.Do("ZADD", "rq:deferred:q", 5, "stopped")
+	hash(s, "ran", "started")
+	hash(s, "ran2", "started")
+	s.Do("ZADD", "rq:wip:q", 5, "ran", 5, "ran2:0123456789abcdef0123456789abcdef")
 	s.Do("XADD", "rq:results:finished", "1-1", "type", "4")
 	s.Do("SADD", "rq:group:g", "finished")
 }
@@ -32,15 +35,15 @@ func waitsAgain(s *redistest.Server) {
 // whatEnded is a server as the snapshot finds it.
 func whatEnded(s *redistest.Server) {
 	enqueue(s, "waits")
-	for _, id := range []string{"finished", "failed", "canceled", "stopped", "gone"} {
+	for _, id := range []string{"finished", "failed", "canceled", "stopped", "gone", "ran", "ran2"} {
 		status := id
-		if id == "gone" {
+		if strings.HasPrefix(id, "ran") || id == "gone" {
 			status = "finished"
 		}
 		hash(s, id, status, "ended_at", ended)
 	}
 	s.Do("PEXPIREAT", "rq:job:gone", 4102444800000)
-	s.Do("ZADD", "rq:finished:q", 7, "finished", 4102444800, "gone")
+	s.Do("ZADD", "rq:finished:q", 7, "finished", 4102444800, "gone", 7, "ran", 7, "ran2")
 	s.Do("ZADD", "rq:failed:q", -1, "failed", -1, "stopped")
 	s.Do("ZADD", "rq:canceled:q", 9, "canceled")
 	s.Do("XADD", "rq:results:finished", "1-1", "type", "4")
@@ -65,7 +68,7 @@ func TestAnEndedJobThatWaitsAgainIsTakenOut(t *testing.T) {
 		if out.err != nil {
 			t.Fatal(out.err)
 		}
-		wantIDs(t, "repaired", out.with(restore.Repaired), "canceled", "failed", "finished", "gone", "stopped")
+		wantIDs(t, "repaired", out.with(restore.Repaired), "canceled", "failed", "finished", "gone", "ran", "ran2", "stopped")
 		wantQueue(t, s, "waits")
 		same(t, "as user "+user, without(look(t, s)), want)
 		if again := d.restore(s); len(again.outcomes) > 0 {
@@ -106,10 +109,11 @@ func TestAJobThatRunsAgainIsNotForwarded(t *testing.T) {
 	plan := d.plan(s, everything)
 	s.Do("HSET", "rq:job:finished", "status", "started", "started_at", ended)
 	s.Do("HSET", "rq:job:canceled", "last_heartbeat", ended)
+	s.Do("HSET", "rq:job:ran", "last_heartbeat", ended)
 	before := without(look(t, s))
 	out := d.apply(s, connect(t, s, ""), plan)
-	wantIDs(t, "skipped", out.with(restore.Skipped), "canceled", "finished")
-	wantIDs(t, "repaired", out.with(restore.Repaired), "failed", "gone", "stopped")
+	wantIDs(t, "skipped", out.with(restore.Skipped), "canceled", "finished", "ran")
+	wantIDs(t, "repaired", out.with(restore.Repaired), "failed", "gone", "ran2", "stopped")
 	after := look(t, s)
 	for _, key := range []string{"0/rq:job:finished", "0/rq:job:canceled", "0/rq:results:finished"} {
 		if after[key] != before[key] {

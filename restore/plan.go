@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rqvault/internal/job"
@@ -117,6 +118,15 @@ func (s *Step) cook() {
 type Home struct {
 	Kind  job.PlaceKind `json:"kind"`
 	Queue string        `json:"queue"`
+	Run   string        `json:"run,omitempty"` // of which run, where a run is what is listed
+}
+
+// member is what stands there of the job.
+func (h *Home) member(id string) string {
+	if h.Run == "" {
+		return id
+	}
+	return id + ":" + h.Run
 }
 
 // Seen is a job in live: the version it had, its times in Unix microseconds, and where its
@@ -134,8 +144,9 @@ type Seen struct {
 func newSeen(r *job.Row) *Seen {
 	s := &Seen{Status: r.Status, CreatedAt: r.CreatedAt, EnqueuedAt: r.EnqueuedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, HeartbeatAt: r.HeartbeatAt}
 	for _, p := range r.Places {
-		if p.Member == "" { // no run of it stands anywhere
-			s.Places = append(s.Places, Home{p.Kind, p.Queue})
+		run, ok := strings.CutPrefix(p.Member, r.ID+":")
+		if ok || p.Member == "" {
+			s.Places = append(s.Places, Home{p.Kind, p.Queue, run})
 		}
 	}
 	return s

@@ -94,7 +94,7 @@ func (p *Planner) Add(f *verify.Finding) {
 		s := Step{DB: f.DB, JobID: f.JobID, Queue: f.Queue, Status: f.Status, Verdict: f.Verdict,
 			Action: f.Action, Guard: f.Guard, Reason: f.Reason, Decider: f.DecidedBy, Evidence: f.Evidence, ExpireAt: f.ExpireAt, position: noPlace}
 		if f.Home != nil {
-			s.Home = &Home{f.Home.Kind, f.Home.Queue}
+			s.Home = &Home{Kind: f.Home.Kind, Queue: f.Home.Queue}
 		}
 		if f.Guard == verify.GuardSeen || f.Guard == verify.GuardStub {
 			s.Seen = newSeen(f.Seen)

@@ -11,7 +11,7 @@
 --         first m fields are those by which release.lua knows it,
 --       for 'waiting': 'list' or 'zset', the key, the id,
 --       for 'seen', which demands the version too: n, n times ('list', 'zset' or 'stay', the
---       key) from which the id goes, the id,
+--       key, the id, or what stands there of it) from which it goes,
 --       how the value comes, and its expiry in ms (0: none):
 --         'restore': the payload; 'fields': n, n times (field, value);
 --         'keep': it is there already; 'steps': the steps make it
@@ -99,19 +99,15 @@ if guard == 'waiting' then
   end
 end
 
--- An ended job that waits again: out of wherever it stands, before all else.
+-- An ended job that is to run again: out of wherever it stands, before all else.
 local forward = guard == 'seen'
 if forward then
-  local places = {}
-  for i = 1, tonumber(take()) do
-    places[i] = {take(), take()}
-  end
-  local id = take()
-  for _, place in ipairs(places) do
-    if place[1] == 'list' then
-      redis.pcall('LREM', place[2], 0, id)
-    elseif place[1] == 'zset' then
-      redis.pcall('ZREM', place[2], id)
+  for _ = 1, tonumber(take()) do
+    local kind, place, id = take(), take(), take()
+    if kind == 'list' then
+      redis.pcall('LREM', place, 0, id)
+    elseif kind == 'zset' then
+      redis.pcall('ZREM', place, id)
     end
   end
 end

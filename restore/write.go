@@ -244,9 +244,8 @@ func (w *writer) leave(c *call, id string, s *Step) {
 			kind = "stay"
 		}
 		c.keys = append(c.keys, key)
-		c.add(kind, key)
+		c.add(kind, key, p.member(id))
 	}
-	c.add(id)
 }
 
 // value adds the hash, or any other value to be restored under the call's second key.

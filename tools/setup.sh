@@ -4,7 +4,8 @@
 #   tools/setup.sh build     Go is asked for, never installed
 #   tools/setup.sh demo      redis-server and Python's RQ
 #   tools/setup.sh demo-s3   these, and an S3 server
-#   tools/setup.sh test      these, zstd, pgrep, chromium, a C compiler for the race detector,
+#   tools/setup.sh ledger    redis-server, Python's RQ and zstd
+#   tools/setup.sh test      all of these, pgrep, chromium, a C compiler for the race detector,
 #                            staticcheck
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
@@ -131,6 +132,13 @@ case ${1:-} in
 build)
 	need_go
 	;;
+ledger)
+	need_go
+	need_servers
+	need zstd command -v zstd
+	install_packages
+	prove_servers
+	;;
 demo | demo-s3)
 	need_go
 	need_servers
@@ -148,6 +156,6 @@ test)
 	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
 	;;
 *)
-	fail "usage: tools/setup.sh build|demo|demo-s3|test"
+	fail "usage: tools/setup.sh build|demo|demo-s3|ledger|test"
 	;;
 esac

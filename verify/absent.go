@@ -54,7 +54,25 @@ func (c *Context) judgeGone(s, l *job.Row) Finding {
 		}
 		return finding(s, Uncertain, Hold, "%s in the snapshot, but live lists its id elsewhere (%s of %s)", s.Status, p.Kind, p.Queue)
 	}
+	if how := outcome(s); how != "" && !s.Status.Ended() && s.RepeatsLeft == 0 && s.ResultAt*1000 > s.VersionWithoutResult() {
+		return finding(s, Completed, None, "it ended while the snapshot was taken: its results stream there says it %s %s", how, clock(s.ResultAt*1000))
+	}
 	return c.judgeByMode(s)
+}
+
+// outcome says how the newest run ended by its result, "" if that was no end.
+func outcome(r *job.Row) string {
+	switch {
+	case r.ResultAt == 0 || r.ResultType == 4:
+		return ""
+	case r.ResultType == 1:
+		return "succeeded"
+	case r.ResultType == 2:
+		return "failed"
+	case r.ResultType == 5:
+		return "failed for the last time"
+	}
+	return "ended"
 }
 
 // waiting returns a live place from which only the job's own run would have taken it.
@@ -72,11 +90,7 @@ func waiting(l *job.Row) *job.Place {
 
 // judgeTraces looks for what a job leaves behind when its hash goes.
 func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
-	if l.ResultAt*1000 > s.Version() && l.ResultType != 4 && (l.ResultType != 1 || s.RepeatsLeft == 0) {
-		how := map[int32]string{1: "succeeded", 2: "failed", 5: "failed for the last time"}[l.ResultType]
-		if how == "" {
-			how = "ended"
-		}
+	if how := outcome(l); how != "" && l.ResultAt*1000 > s.Version() && (l.ResultType != 1 || s.RepeatsLeft == 0) {
 		return finding(s, Completed, None, "its results stream says it %s %s", how, clock(l.ResultAt*1000)), true
 	}
 	if !s.Status.Ended() {

@@ -218,12 +218,12 @@ func (c *Context) judgePresent(s, l *job.Row) Finding {
 	case s.CreatedAt != l.CreatedAt:
 		return finding(s, Advanced, None, "live has another job under this id, created %s; live wins", clock(l.CreatedAt))
 	case lv > sv:
-		return finding(s, Advanced, None, "live is newer: %s there, last touched %s", l.Status, clock(lv))
+		return c.judgeNewer(s, l, "live is newer: %s there, last touched %s", l.Status, clock(lv))
 	case lv == sv && l.Status == s.Status:
 		return c.judgePlace(s, l)
 	case !c.lossy(s.DB):
-		return finding(s, Advanced, None, "live has moved on since: %s there, %s in the snapshot", l.Status, s.Status)
-	case lv < sv && c.untouched(l) && s.Problem == "":
+		return c.judgeNewer(s, l, "live has moved on since: %s there, %s in the snapshot", l.Status, s.Status)
+	case lv < sv && c.untouched(s, l) && s.Problem == "":
 		return c.judgeRegressed(s, l)
 	case lv < sv:
 		return finding(s, Regressed, Hold, "live has an older version: %s there, %s in the snapshot; it must not run again by itself", l.Status, s.Status)

@@ -236,6 +236,13 @@ func absentCases() []verdictCase {
 		{name: "gone from a server nothing is known of", modes: "unknown", snap: row("j", job.Queued), verdict: verify.Uncertain, action: verify.Hold},
 		{name: "gone from a server nothing is known of, at most once", modes: "unknown", policy: verify.AtMostOnce, snap: row("j", job.Finished), verdict: verify.Uncertain, action: verify.Hold},
 
+		// A dump by scan reads a job's hash before its results.
+		{name: "it succeeded while the snapshot was taken", snap: row("j", job.Started, result(before(5), 1)), verdict: verify.Completed, action: verify.None},
+		{name: "it failed while the snapshot was taken", snap: row("j", job.Queued, result(before(5), 2)), verdict: verify.Completed, action: verify.None},
+		{name: "it was retried while the snapshot was taken", modes: lossy, snap: row("j", job.Queued, result(before(5), 4)), verdict: verify.Lost, action: verify.Restore},
+		{name: "it runs again, and succeeded before", modes: lossy, snap: row("j", job.Queued, result(before(95), 1)), verdict: verify.Lost, action: verify.Restore},
+		{name: "it is to be repeated, and succeeded", modes: lossy, snap: row("j", job.Scheduled, result(before(5), 1), func(r *job.Row) { r.RepeatsLeft = 2 }), verdict: verify.Lost, action: verify.Restore},
+
 		{name: "its time is up", modes: "older flushed evicting unknown complete", snap: row("j", job.Queued, expiry(now.Add(-time.Millisecond))), verdict: verify.Expired, action: verify.None},
 		{name: "its time is up now", snap: row("j", job.Queued, expiry(now)), verdict: verify.Expired, action: verify.None},
 		{name: "its time is not quite up", modes: lossy, snap: row("j", job.Queued, expiry(now.Add(time.Millisecond))), verdict: verify.Lost, action: verify.Restore},

@@ -123,7 +123,7 @@ func (o *Options) unsettled(r *Result, atomic bool) (wait time.Duration, popped 
 		if f.Action != None && f.Moving && (!atomic || f.Action == Place) {
 			wait = max(wait, settle)
 		}
-		if f.Action == Place && f.Popped {
+		if f.Popped {
 			popped++
 		}
 	}

@@ -1,15 +1,26 @@
 package verify
 
 import (
+	"slices"
+
 	"rqvault/internal/job"
 	"rqvault/internal/lineage"
 )
 
 // untouched reports whether a job came back with the data a server restarted from, and
 // nobody has been at it since.
-func (c *Context) untouched(l *job.Row) bool {
+func (c *Context) untouched(s, l *job.Row) bool {
 	started := c.Lineage.StartedAt
-	return c.Lineage.Mode == lineage.Older && !started.IsZero() && l.Problem == "" && l.Version() < started.UnixMicro() && !running(l)
+	return c.Lineage.Mode == lineage.Older && !started.IsZero() && l.Problem == "" && l.Version() < started.UnixMicro() &&
+		(!running(l) || c.stopped(s, l))
+}
+
+// stopped reports whether the run that came back with the data had ended by the snapshot.
+// RQ would take it for one whose worker died, and retry or fail the job.
+func (c *Context) stopped(s, l *job.Row) bool {
+	return l.Status == job.Started && s.Status != job.Started && !slices.ContainsFunc(c.Workers, func(w job.Worker) bool {
+		return w.DB == l.DB && w.Job == l.ID && !w.Dead && w.HeartbeatAt >= c.Lineage.StartedAt.UnixMicro()
+	})
 }
 
 // judgeRegressed is for an untouched job that the snapshot has in a later state: live is
