@@ -23,7 +23,8 @@ func waitsAgain(s *redistest.Server) {
 	enqueue(s, "finished", "canceled", "gone", "waits")
 	hash(s, "failed", "scheduled")
 	s.Do("ZADD", "rq:scheduled:q", 4102444800, "failed")
-	hash(s, "stopped", "deferred")
+	hash(s, "stopped", "deferred", "dependency_ids", `["waits"]`)
+	s.Do("SADD", "rq:job:waits:dependents", "stopped", "other")
 	s.Do("ZADD", "rq:deferred:q", 5, "stopped")
 	hash(s, "ran", "started")
 	hash(s, "ran2", "started")
@@ -42,6 +43,8 @@ func whatEnded(s *redistest.Server) {
 		}
 		hash(s, id, status, "ended_at", ended)
 	}
+	s.Do("HSET", "rq:job:stopped", "dependency_ids", `["waits"]`)
+	s.Do("SADD", "rq:job:waits:dependents", "other")
 	s.Do("PEXPIREAT", "rq:job:gone", 4102444800000)
 	s.Do("ZADD", "rq:finished:q", 7, "finished", 4102444800, "gone", 7, "ran", 7, "ran2")
 	s.Do("ZADD", "rq:failed:q", -1, "failed", -1, "stopped")

@@ -126,9 +126,22 @@ func (w *writer) job(ctx context.Context, row *job.Row, s *Step) (Call, error) {
 	if err := w.parts(ctx, c, row, s, parts); err != nil {
 		return Call{}, err
 	}
+	w.unlink(c, row, s)
 	w.revive(c, row, s, key)
 	w.places(c, row, s)
 	return Call{Keys: c.keys, Args: c.args}, nil
+}
+
+// unlink takes a job that came back deferred, and no longer is, from those that its
+// parents start: RQ would enqueue it at their next end, whatever its status.
+func (w *writer) unlink(c *call, row *job.Row, s *Step) {
+	if s.Guard != verify.GuardSeen || s.Seen.Status != job.Deferred || row.Status == job.Deferred {
+		return
+	}
+	for _, parent := range row.Parents {
+		key := w.schema.PartKey(parent, job.DependentsPart)
+		c.step([]string{key}, "SREM", key, row.ID)
+	}
 }
 
 // abandoned is what RQ's users read as the error of a job whose run died.

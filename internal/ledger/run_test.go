@@ -110,7 +110,7 @@ func (r *run) crash() {
 // would. A job that may still be running is looked at again at the time that diff names.
 func (r *run) recover() {
 	r.b.restored = map[string]bool{}
-	args := append([]string{"--policy", r.policy}, r.outage.args...)
+	args := []string{"--policy", r.policy}
 	for round := 1; ; round++ {
 		d := r.diff(args)
 		if round > 4 && d.acts() {
