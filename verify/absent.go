@@ -54,10 +54,20 @@ func (c *Context) judgeGone(s, l *job.Row) Finding {
 		}
 		return finding(s, Uncertain, Hold, "%s in the snapshot, but live lists its id elsewhere (%s of %s)", s.Status, p.Kind, p.Queue)
 	}
-	if how := outcome(s); how != "" && !s.Status.Ended() && s.RepeatsLeft == 0 && s.ResultAt*1000 > s.VersionWithoutResult() {
-		return finding(s, Completed, None, "it ended while the snapshot was taken: its results stream there says it %s %s", how, clock(s.ResultAt*1000))
+	if how := overtaken(s); how != "" {
+		return finding(s, Completed, None, "%s", how)
 	}
 	return c.judgeByMode(s)
+}
+
+// overtaken says how a job ended while a snapshot that is no single instant was taken: its
+// hash was read before, its results after. "" is for a job that did not.
+func overtaken(s *job.Row) string {
+	how := outcome(s)
+	if how == "" || s.Status.Ended() || s.RepeatsLeft > 0 || s.ResultAt*1000 <= s.VersionWithoutResult() {
+		return ""
+	}
+	return "it ended while the snapshot was taken: its results stream there says it " + how + " " + clock(s.ResultAt*1000)
 }
 
 // outcome says how the newest run ended by its result, "" if that was no end.

@@ -29,6 +29,9 @@ const (
 // judgeStarted is for a job that was running at the snapshot and of which a server that
 // lost data knows nothing.
 func (c *Context) judgeStarted(s *job.Row) Finding {
+	if how := overtaken(s); how != "" {
+		return finding(s, Uncertain, Hold, "%s; nothing is left to run", how)
+	}
 	for _, w := range c.Workers {
 		switch {
 		case w.DB != s.DB || w.Dead:

@@ -45,6 +45,7 @@ func TestJobsThatWereRunning(t *testing.T) {
 		"its worker has signed off":              {snap: running(), lineage: long, workers: []job.Worker{{Name: worker, Job: "j", Dead: true}}, verdict: verify.Uncertain, action: verify.Requeue},
 		"a worker of another database":           {snap: running(), lineage: long, workers: []job.Worker{{DB: 1, Name: worker, Job: "j"}}, verdict: verify.Uncertain, action: verify.Requeue},
 		"it shows itself":                        {snap: running(), live: traces(func(r *job.Row) { r.Stub = true }), lineage: long, verdict: verify.InFlight, action: verify.Hold},
+		"it ended while the snapshot looked":     {snap: running(result(before(1), 1)), live: row("j", job.Started, places()), lineage: long, verdict: verify.Uncertain, action: verify.Hold},
 		"it ended":                               {snap: running(), live: traces(result(after(5), 1)), lineage: long, verdict: verify.Completed, action: verify.None},
 		"nobody could read it":                   {snap: running(func(r *job.Row) { r.Problem = "unreadable field created_at" }), lineage: long, verdict: verify.Uncertain, action: verify.Hold},
 		"a server that lost nothing":             {snap: running(), lineage: lineage.Judgement{Mode: lineage.Complete}, verdict: verify.Completed, action: verify.None},
