@@ -103,6 +103,7 @@ type Finding struct {
 	Moving   bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
 	Popped   bool       `json:"-"` // a worker may have just taken it from its list
 	Orphan   []string   `json:"-"` // parents that no longer list it
+	Parents  []string   `json:"-"` // of such a job, all
 	Seen     *job.Row   `json:"-"` // the job as live has it
 	Home     *job.Place `json:"-"` // where its id waits in live: only the hash is missing
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"rqvault/internal/job"
+	"rqvault/internal/lineage"
 )
 
 // judgeParts is for a job whose hash and place are right: has live all else that belongs
@@ -16,7 +17,7 @@ func (c *Context) judgeParts(s, l *job.Row) Finding {
 		}
 		if orphan := missing(l.Parents, l.ListedBy, s.ListedBy); orphan != nil {
 			f := finding(s, Misplaced, Place, "a job it waits for no longer knows of it: nothing would ever start it")
-			f.Orphan = orphan
+			f.Orphan, f.Parents = orphan, l.Parents
 			return f
 		}
 	}
@@ -40,16 +41,20 @@ func missing(parents, now, then []string) []string {
 }
 
 // orphans settles the findings about lost links: a parent that has ended forgets its
-// children, and that is right.
+// children, and that is right, as long as another is still to end. If none is, the end of
+// the last found no child to start.
 func (r *Result) orphans(o *Options, live Rows) error {
-	wanted := map[JobKey]bool{}
+	parents := map[JobKey]job.Status{}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		for _, p := range f.Orphan {
-			wanted[JobKey{f.DB, p}] = false
+		if f.Orphan == nil {
+			continue
+		}
+		for _, p := range f.Parents {
+			parents[JobKey{f.DB, p}] = ""
 		}
 	}
-	if len(wanted) == 0 {
+	if len(parents) == 0 {
 		return nil
 	}
 	for row, err := range live {
@@ -57,12 +62,23 @@ func (r *Result) orphans(o *Options, live Rows) error {
 			return err
 		}
 		k := JobKey{row.DB, row.ID}
-		if _, ok := wanted[k]; ok {
-			wanted[k] = row.Exists && row.Status != job.Finished
+		if _, ok := parents[k]; ok && row.Exists {
+			parents[k] = row.Status
 		}
 	}
 	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool {
-		settled := f.Orphan != nil && !slices.ContainsFunc(f.Orphan, func(p string) bool { return wanted[JobKey{f.DB, p}] })
+		if f.Orphan == nil {
+			return false
+		}
+		pending := func(p string) bool {
+			s := parents[JobKey{f.DB, p}]
+			return s != "" && s != job.Finished
+		}
+		// One that is gone may have been deleted by a person, who then wants no children.
+		unknown := func(p string) bool {
+			return pending(p) || parents[JobKey{f.DB, p}] == "" && r.Lineage.Mode == lineage.Complete
+		}
+		settled := !slices.ContainsFunc(f.Orphan, pending) && slices.ContainsFunc(f.Parents, unknown)
 		if settled && o.counts(&f) {
 			r.Counts[f.Verdict]--
 			r.Counts[Intact]++

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,25 +84,45 @@ func TestWhatWasLoadedHasLeftSince(t *testing.T) {
 	}
 }
 
-// A parent that ended forgets its children; one that has not must know them.
+// A parent that ended forgets its children; one that has not must know them, and if all
+// have ended, their last end found no child to start.
 func TestLostLinks(t *testing.T) {
-	for status, want := range map[job.Status]verify.Verdict{
-		job.Queued: verify.Misplaced, job.Failed: verify.Misplaced, job.Finished: verify.Intact, "": verify.Intact,
+	const gone = job.Status("")
+	for name, c := range map[string]struct {
+		p, other job.Status // of the parent that no longer lists the child, and of one that does
+		complete bool
+		want     verify.Verdict
+	}{
+		"the parent waits":                             {p: job.Queued, other: job.Queued, want: verify.Misplaced},
+		"the parent failed":                            {p: job.Failed, other: job.Finished, want: verify.Misplaced},
+		"the parent ended, another is to end":          {p: job.Finished, other: job.Started, want: verify.Intact},
+		"the parent ended and went, another is to end": {p: gone, other: job.Started, want: verify.Intact},
+		"all parents ended, and nobody started it":     {p: job.Finished, other: job.Finished, want: verify.Misplaced},
+		"so they did, in a server that lost nothing":   {p: job.Finished, other: job.Finished, complete: true, want: verify.Misplaced},
+		"a parent went from a server that lost keys":   {p: gone, other: job.Finished, want: verify.Misplaced},
+		"a parent was deleted":                         {p: gone, other: job.Finished, complete: true, want: verify.Intact},
 	} {
-		c := child("p")
-		lone := child("p", func(r *job.Row) { r.ListedBy = nil })
-		live := []*job.Row{lone}
-		if status != "" {
-			live = append(live, row("p", status))
+		both := func(r *job.Row) {
+			r.Parents, r.ParentSet, r.ListedBy = []string{"p", "o"}, []string{"p", "o"}, []string{"p", "o"}
 		}
+		live := []*job.Row{child("p", both, func(r *job.Row) { r.ListedBy = []string{"o"} })}
+		for id, s := range map[string]job.Status{"o": c.other, "p": c.p} {
+			if s != gone {
+				live = append(live, row(id, s))
+			}
+		}
+		slices.SortFunc(live, job.Compare)
 		f := &fakeLive{looks: [][]*job.Row{live}, atomic: true}
+		if c.complete {
+			f.facts = sameFacts(nil)
+		}
 		synctest.Test(t, func(t *testing.T) {
-			r, err := verify.Against(t.Context(), against(f, c))
+			r, err := verify.Against(t.Context(), against(f, child("p", both)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := verdictOf(r, "j"); got != want || r.Counts[want] != 1 {
-				t.Errorf("parent %q: got %s, %v, want %s", status, got, r.Counts, want)
+			if got := verdictOf(r, "j"); got != c.want || r.Counts[c.want] != 1 {
+				t.Errorf("%s: got %s, %v, want %s", name, got, r.Counts, c.want)
 			}
 		})
 	}

@@ -128,3 +128,21 @@ work('q')
 		t.Errorf("ran %q, want %q", ran, want)
 	}
 }
+
+// RQ starts children by a set that the parent has. Where that went before the parent's
+// end, nobody will start them any more.
+func TestAChildThatItsParentsEndDidNotFindIsStarted(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`queue('q').enqueue('tasks.note', job_id='child', depends_on=queue('p').enqueue('tasks.note', job_id='parent'))`)
+	v.backup()
+	v.s.Do("DEL", "rq:job:parent:dependents")
+	v.rq(`work('p')`)
+	if f := v.diff(3).verdict(t, "child"); f.Verdict != "misplaced" || f.Action != "place" {
+		t.Errorf("got %+v, want misplaced, to be placed", f)
+	}
+	v.restore(0)
+	v.wantList("q", "child")
+	v.restore(0)
+	v.wantList("q", "child")
+}

@@ -109,6 +109,10 @@ func (b *books) told(id, what string) string {
 			f += fmt.Sprintf("\n\tledger: %s %.3f s after the outage, %.3f s after the restore", e.what, e.at.Sub(b.outage).Seconds(), e.at.Sub(b.restoredAt).Seconds())
 		}
 	}
+	for _, p := range b.acknowledged[id].Parents {
+		f += fmt.Sprintf("\n\tit follows %s, %q after the outage and %q in the end", p, b.live.jobs[p].status, b.final.jobs[p].status)
+		f += strings.ReplaceAll(strings.TrimPrefix(b.told(p, ""), p+" "), "\n", "\n\t")
+	}
 	return f
 }
 
