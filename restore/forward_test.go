@@ -24,7 +24,7 @@ func waitsAgain(s *redistest.Server) {
 	hash(s, "failed", "scheduled")
 	s.Do("ZADD", "rq:scheduled:q", 4102444800, "failed")
 	hash(s, "stopped", "deferred", "dependency_ids", `["waits"]`)
-	s.Do("SADD", "rq:job:waits:dependents", "stopped", "other")
+	s.Do("SADD", "rq:job:waits:dependents", "stopped")
 	s.Do("ZADD", "rq:deferred:q", 5, "stopped")
 	hash(s, "ran", "started")
 	hash(s, "ran2", "started")
@@ -44,7 +44,6 @@ func whatEnded(s *redistest.Server) {
 		hash(s, id, status, "ended_at", ended)
 	}
 	s.Do("HSET", "rq:job:stopped", "dependency_ids", `["waits"]`)
-	s.Do("SADD", "rq:job:waits:dependents", "other")
 	s.Do("PEXPIREAT", "rq:job:gone", 4102444800000)
 	s.Do("ZADD", "rq:finished:q", 7, "finished", 4102444800, "gone", 7, "ran", 7, "ran2")
 	s.Do("ZADD", "rq:failed:q", -1, "failed", -1, "stopped")
