@@ -105,8 +105,13 @@ func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
 	}
 	if !s.Status.Ended() {
 		for _, kind := range []job.PlaceKind{job.InFinished, job.InFailed, job.InCanceled} {
-			if p := l.Place(kind); p != nil && s.Place(kind) == nil && !stale(s, p) {
+			p := l.Place(kind)
+			switch {
+			case p == nil || s.Place(kind) != nil:
+			case !stale(s, p, 0):
 				return finding(s, Completed, None, "live lists it as %s", kind), true
+			case !stale(s, p, 1):
+				return finding(s, Uncertain, Hold, "live lists it as %s in the very second in which the snapshot saw it last: it has ended, or an earlier job of its name had", kind), true
 			}
 		}
 	}
@@ -118,9 +123,9 @@ func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
 
 // stale reports whether an ended job's place in live speaks of an earlier run under the
 // same id: its score is when it was canceled, or when the result expires, which is no
-// sooner than the end of the run.
-func stale(s *job.Row, p *job.Place) bool {
-	end := p.Score
+// sooner than the end of the run. RQ cuts off parts of a second; give adds as many.
+func stale(s *job.Row, p *job.Place, give float64) bool {
+	end := p.Score + give
 	if p.Kind == job.InFinished {
 		end -= float64(max(s.ResultTTL, 0))
 	}

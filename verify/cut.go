@@ -13,9 +13,16 @@ import (
 // that ran on: states that no command of RQ leads to. Which key is gone tells nothing of
 // others, so jobs that left no trace at all are looked at again in their light.
 type signs struct {
-	cut      map[int32]string        // by database, the first sign in words
+	cut      map[int32]*sightings    // by database
 	unlisted map[queueName]*unlisted // queued jobs that are in no list
 	ended    map[JobKey]string       // jobs that must have ended, and which child says so
+}
+
+// sightings are jobs that show such a state. Few of them prove nothing: a worker that
+// ends or retries a job while a person deletes it leaves its traces in pieces.
+type sightings struct {
+	jobs  int
+	first string // in words
 }
 
 type queueName struct {
@@ -31,7 +38,7 @@ type unlisted struct {
 }
 
 func newSigns() *signs {
-	return &signs{cut: map[int32]string{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}}
+	return &signs{cut: map[int32]*sightings{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}}
 }
 
 // note looks at one job that both sides know something of.
@@ -39,8 +46,11 @@ func (c *Context) note(s, l *job.Row) {
 	if c.signs == nil || !s.Exists {
 		return
 	}
-	if sign := c.vanished(s, l); sign != "" && c.signs.cut[s.DB] == "" {
-		c.signs.cut[s.DB] = sign
+	if sign := c.vanished(s, l); sign != "" {
+		if c.signs.cut[s.DB] == nil {
+			c.signs.cut[s.DB] = &sightings{first: sign}
+		}
+		c.signs.cut[s.DB].jobs++
 	}
 	c.noteUnlisted(s, l)
 	c.noteChild(s, l)
@@ -95,7 +105,7 @@ func (c *Context) noteUnlisted(s, l *job.Row) {
 	u.low = u.low[:min(len(u.low), c.takeable()+1)]
 }
 
-// takeable is how many ids may be in no list because workers died with them in hand.
+// takeable is how many jobs may be in pieces because workers had them in hand.
 func (c *Context) takeable() int { return len(c.Workers) + 1 }
 
 // noteChild remembers the parent of a child that waited for it alone and does not wait
@@ -122,12 +132,17 @@ func (c *Context) signed(s *job.Row) bool {
 }
 
 // cuts returns the databases that lost single keys, with the reasons. A worker that dies
-// between its queue and its job leaves one id in no list, so only more than those count.
+// between its queue and its job leaves one id in no list, and one whose job is deleted
+// under its hands leaves one sign, so only more than those count.
 func (c *Context) cuts() (dbs map[int32]bool, reasons []string) {
 	dbs = map[int32]bool{}
 	for _, db := range slices.Sorted(maps.Keys(c.signs.cut)) {
+		seen := c.signs.cut[db]
+		if seen.jobs <= c.takeable() {
+			continue
+		}
 		dbs[db] = true
-		reasons = append(reasons, "keys vanished that RQ never removes by itself: "+c.signs.cut[db])
+		reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %s; and %d more like it", seen.first, seen.jobs-1))
 	}
 	for k, u := range c.signs.unlisted {
 		if u.jobs > c.takeable() && !dbs[k.db] {

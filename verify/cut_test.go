@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,10 +41,11 @@ func TestKeysThatVanishedOneByOne(t *testing.T) {
 		"a registry is gone":                   {snap: []*job.Row{row("a", job.Failed), row("j", job.Scheduled, keeps)}, live: []*job.Row{row("a", job.Failed, places())}, verdict: verify.Uncertain, action: verify.Restore},
 		"it was running, and that is over":     {snap: []*job.Row{row("a", job.Failed), row("j", job.Started, keeps)}, live: []*job.Row{row("a", job.Failed, places())}, verdict: verify.Uncertain, action: verify.Requeue},
 		"a list is gone, and what it held":     {snap: snap, live: live, id: "k5", policy: verify.AtMostOnce, verdict: verify.Lost, action: verify.Restore},
-		"one id in no list is a worker's fate": {snap: []*job.Row{row("a", job.Queued), row("j", job.Queued, keeps)}, live: []*job.Row{row("a", job.Queued, places())}, verdict: verify.Completed, action: verify.None},
+		"one in pieces is a deletion's fate":   {snap: []*job.Row{row("b", job.Failed), row("j", job.Queued, keeps)}, live: []*job.Row{row("b", job.Failed, places())}, verdict: verify.Completed, action: verify.None},
+		"one id in no list is a worker's fate": {snap: []*job.Row{row("b", job.Queued), row("j", job.Queued, keeps)}, live: []*job.Row{row("b", job.Queued, places())}, verdict: verify.Completed, action: verify.None},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			o := against(&fakeLive{looks: [][]*job.Row{c.live}, facts: sameFacts(nil), undated: true}, c.snap...)
+			o := against(&fakeLive{looks: [][]*job.Row{withTwin(c.live)}, facts: sameFacts(nil), undated: true}, withTwin(c.snap)...)
 			if c.policy != "" {
 				o.Policy = c.policy
 			}
@@ -70,12 +72,24 @@ func TestKeysThatVanishedOneByOne(t *testing.T) {
 	}
 }
 
+// withTwin adds to the job a, if it is there, one that is like it.
+func withTwin(rs []*job.Row) []*job.Row {
+	for i, r := range rs {
+		if r.ID == "a" {
+			twin := *r
+			twin.ID = "a2"
+			return slices.Insert(slices.Clone(rs), i+1, &twin)
+		}
+	}
+	return rs
+}
+
 // What looks like a vanished key only for a moment counts for nothing.
 func TestVanishedKeysAreLookedAtTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		snap := []*job.Row{row("a", job.Failed), row("j", job.Queued, func(r *job.Row) { r.ResultTTL, r.HasResultTTL = 86400, true })}
-		f := &fakeLive{looks: [][]*job.Row{{row("a", job.Failed, places())}, {row("a", job.Failed)}}, facts: sameFacts(nil), undated: true}
-		r, err := verify.Against(t.Context(), against(f, snap...))
+		f := &fakeLive{looks: [][]*job.Row{withTwin([]*job.Row{row("a", job.Failed, places())}), withTwin([]*job.Row{row("a", job.Failed)})}, facts: sameFacts(nil), undated: true}
+		r, err := verify.Against(t.Context(), against(f, withTwin(snap)...))
 		if err != nil {
 			t.Fatal(err)
 		}
