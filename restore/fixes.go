@@ -137,6 +137,9 @@ func fixOrigin(r *repairer, m *mend) string {
 }
 
 func fixUnlisted(r *repairer, m *mend) string {
+	if r.o.Manned && r.o.Policy(m.b.Seen.Queue) == verify.AtMostOnce {
+		return "a worker that is slow to begin may have it, and " + string(verify.AtMostOnce) + " forbids to guess"
+	}
 	r.unlisted(m, m.b.Seen.Queue)
 	r.push(m, m.b.Seen.Queue)
 	return ""
@@ -172,7 +175,11 @@ func fixStarted(r *repairer, m *mend) string {
 		return "its run may be alive until " + dead.UTC().Format(time.RFC3339)
 	}
 	m.demand("out", "zset", r.o.Schema.PlaceKey(job.InWip, row.Queue), m.b.JobID)
-	switch r.o.Started {
+	started := r.o.Started
+	if started == "" && r.o.Policy(row.Queue) == verify.AtLeastOnce {
+		started = verify.StartedRequeue
+	}
+	switch started {
 	case verify.StartedRequeue:
 		fields, expireAt := r.o.Schema.Requeue(row, now)
 		r.unlisted(m, row.Queue)
@@ -272,6 +279,9 @@ func fixReady(r *repairer, m *mend) string {
 		} else {
 			m.demand("nojob", hash, r.o.Schema.PayloadField())
 		}
+	}
+	for _, id := range row.Parents { // which would start it again with their next end
+		m.step("SREM", r.o.Schema.PartKey(id, job.DependentsPart), m.b.JobID)
 	}
 	r.unlisted(m, row.Queue)
 	m.step("ZREM", r.o.Schema.PlaceKey(job.InDeferred, row.Queue), m.b.JobID)

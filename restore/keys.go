@@ -64,7 +64,7 @@ func PlanKeys(ctx context.Context, r Redis, keys Keys, patterns []string, now in
 		if ownKey(k.Name()) || !matchAny(patterns, k.Name()) {
 			continue
 		}
-		if k.Role != "" {
+		if k.Role != "" && k.Role != index.PlainRole {
 			n.Queues++
 			continue
 		}

@@ -65,10 +65,10 @@ func TestKeysAreSelectedByPattern(t *testing.T) {
 		want     []string
 		n        restore.KeyCounts
 	}{
-		{[]string{"*"}, []string{"0 session:1", "0 session:2", "0 \xff", "2 session:1", "2 rqvault"}, restore.KeyCounts{Present: 1, Expired: 1, Queues: 3}},
+		{[]string{"*"}, []string{"0 session:1", "0 session:2", "0 rq:rl:x", "0 \xff", "2 session:1", "2 rqvault"}, restore.KeyCounts{Present: 1, Expired: 1, Queues: 2}},
 		{[]string{"session:[0-9]"}, []string{"0 session:1", "0 session:2", "2 session:1"}, restore.KeyCounts{}},
 		{[]string{"session:1", "session:*"}, []string{"0 session:1", "0 session:2", "2 session:1"}, restore.KeyCounts{Present: 1, Expired: 1}},
-		{[]string{"rq:*", "rqvault:*"}, nil, restore.KeyCounts{Queues: 3}},
+		{[]string{"rq:*", "rqvault:*"}, []string{"0 rq:rl:x"}, restore.KeyCounts{Queues: 2}},
 		{[]string{"Session:*", "ession:1", "session:"}, nil, restore.KeyCounts{}},
 		{[]string{"\xff"}, []string{"0 \xff"}, restore.KeyCounts{}},
 		{nil, nil, restore.KeyCounts{}},

@@ -289,8 +289,9 @@ func (a *applier) readyCall(row *job.Row) Call {
 			optional = 0 // held back or not selected: missing, but it has not ended
 		}
 		key := a.o.Schema.PartKey(parent, job.HashPart)
-		c.Keys = append(c.Keys, key)
-		c.Args = append(c.Args, key, optional)
+		family := a.o.Schema.PartKey(parent, job.DependentsPart)
+		c.Keys = append(c.Keys, key, family)
+		c.Args = append(c.Args, key, optional, family)
 	}
 	return c
 }

@@ -28,7 +28,9 @@ type Repair struct {
 type RepairOptions struct {
 	Redis   Redis
 	Schema  job.Schema
-	Started verify.OnStarted // what becomes of a job whose run is dead
+	Started verify.OnStarted // what becomes of a job whose run is dead; "" leaves it to the policy
+	Policy  func(queue string) verify.Policy
+	Manned  bool             // workers are alive
 	Now     func() time.Time // by the server's clock
 	Outcome func(Repair)     // told once for each breach
 }
@@ -38,6 +40,7 @@ type RepairOptions struct {
 // repaired already is no breach any more.
 func Repairs(ctx context.Context, breaches []verify.Breach, o RepairOptions) error {
 	r := &repairer{o: o}
+	breaches = headLast(breaches)
 	for len(breaches) > 0 {
 		n := 1
 		for n < len(breaches) && n < batchCalls && breaches[n].DB == breaches[0].DB {
@@ -49,6 +52,24 @@ func Repairs(ctx context.Context, breaches []verify.Breach, o RepairOptions) err
 		breaches = breaches[n:]
 	}
 	return nil
+}
+
+// headLast turns round the runs of breaches whose repairs put ids at the head of a queue:
+// the last one put there runs first.
+func headLast(breaches []verify.Breach) []verify.Breach {
+	out := slices.Clone(breaches)
+	for i := 0; i < len(out); {
+		n := i + 1
+		for n < len(out) && out[n].Invariant == out[i].Invariant && out[n].DB == out[i].DB {
+			n++
+		}
+		switch out[i].Invariant {
+		case "queued-job-not-in-queue", "compact-leftover", "intermediate-stale", "started-job-not-in-wip":
+			slices.Reverse(out[i:n])
+		}
+		i = n
+	}
+	return out
 }
 
 type repairer struct{ o RepairOptions }

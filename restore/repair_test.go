@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func breaches(t testing.TB, s *redistest.Server) []verify.Breach {
 func repairs(t testing.TB, s *redistest.Server, c *conn, found []verify.Breach) (map[string]restore.Result, error) {
 	t.Helper()
 	out := map[string]restore.Result{}
-	err := restore.Repairs(t.Context(), found, restore.RepairOptions{Redis: c, Schema: schema, Started: verify.StartedRequeue,
+	err := restore.Repairs(t.Context(), found, restore.RepairOptions{Redis: c, Schema: schema, Started: verify.StartedRequeue, Policy: func(string) verify.Policy { return verify.AtLeastOnce },
 		Now: func() time.Time { return clock(t, s) }, Outcome: func(r restore.Repair) { out[r.Invariant+" "+r.JobID] = r.Result }})
 	return out, err
 }
@@ -45,11 +46,6 @@ func TestARepairLooksAgain(t *testing.T) {
 		"somebody put it back": {func() { hash(s, "j", "queued") }, func() { s.Do("RPUSH", "rq:queue:q", "j") }, "queued-job-not-in-queue j", restore.Skipped},
 		"a worker popped it":   {func() { hash(s, "j", "queued") }, func() { s.Do("ZADD", "rq:wip:q", 4102444800, "j") }, "queued-job-not-in-queue j", restore.Skipped},
 		"its job came back":    {func() { s.Do("RPUSH", "rq:queue:q", "j") }, func() { hash(s, "j", "queued") }, "queue-id-without-hash j", restore.Skipped},
-		"its parent came back": {func() {
-			hash(s, "j", "deferred", "dependency_ids", `["p"]`)
-			s.Do("ZADD", "rq:deferred:q", 5, "j")
-			s.Do("SADD", "rq:job::j:dependencies", "p")
-		}, func() { hash(s, "p", "queued") }, "deferred-ready j", restore.Skipped},
 		"its parent runs again": {func() {
 			hash(s, "p", "finished")
 			hash(s, "j", "deferred", "dependency_ids", `["p"]`)
@@ -102,4 +98,51 @@ func TestARepairThatIsStopped(t *testing.T) {
 			t.Errorf("killed before call %d: %v ids in the queue, want 3", n, got)
 		}
 	}
+}
+
+// RQ starts whoever a parent's set of children names, whatever became of them: a child
+// that is enqueued by a repair or a restore leaves that set.
+func TestAChildThatIsEnqueuedLeavesItsParents(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	stage := func() {
+		s.Do("FLUSHALL")
+		hash(s, "p", "failed")
+		s.Do("ZADD", "rq:failed:q", -1, "p")
+		hash(s, "j", "deferred", "dependency_ids", `["p"]`, "allow_dependency_failures", "1")
+		s.Do("ZADD", "rq:deferred:q", 5, "j")
+		s.Do("SADD", "rq:job::j:dependencies", "p")
+		s.Do("SADD", "rq:job:p:dependents", "j", "other")
+	}
+	stage()
+	if out, err := repairs(t, s, connect(t, s, ""), breaches(t, s)); err != nil || out["deferred-ready j"] != restore.Repaired {
+		t.Fatalf("%v, %v", out, err)
+	}
+	check := func(by string) {
+		t.Helper()
+		wantQueue(t, s, "j")
+		if s.Do("SISMEMBER", "rq:job:p:dependents", "j") != int64(0) || s.Do("SISMEMBER", "rq:job:p:dependents", "other") != int64(1) {
+			t.Errorf("by a %s: p starts %v at its next end", by, s.Do("SMEMBERS", "rq:job:p:dependents"))
+		}
+	}
+	check("repair")
+	stage()
+	d := take(t, s)
+	s.Do("FLUSHALL")
+	d.restore(s)
+	check("restore")
+}
+
+// The list that vanished comes back in the order in which its jobs were enqueued.
+func TestARepairKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	for i, id := range []string{"c", "a", "d", "b"} {
+		hash(s, id, "queued", "enqueued_at", "2026-11-23T06:00:0"+strconv.Itoa(i)+".000000Z")
+	}
+	enqueue(s, "newer")
+	if _, err := repairs(t, s, connect(t, s, ""), breaches(t, s)); err != nil {
+		t.Fatal(err)
+	}
+	wantQueue(t, s, "c", "a", "d", "b", "newer")
 }

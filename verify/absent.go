@@ -43,6 +43,8 @@ func (c *Context) judgeGone(s, l *job.Row) Finding {
 	}
 	if p := waiting(l); p != nil {
 		switch {
+		case c.recordless(s) && twice(s):
+			return finding(s, Uncertain, Hold, "it stood twice in its queue, and keeps no record of a success: its other id may have run it")
 		case slices.Contains(c.Schema.Homes(s.Status), p.Kind):
 			f := c.decide(s, Lost, "its id still waits in live (%s of %s), but its hash is gone", p.Kind, p.Queue)
 			if f.Home = p; f.Action == Restore {
@@ -57,7 +59,23 @@ func (c *Context) judgeGone(s, l *job.Row) Finding {
 	if how := overtaken(s); how != "" {
 		return finding(s, Completed, None, "%s", how)
 	}
+	if p := popped(l); p != nil && !c.lossy(s.DB) && !s.Status.Ended() {
+		return finding(s, Uncertain, Hold, "live lists its id among those that were popped (%s of %s), and its hash is gone: take it out there, and if it did not run: --assume older", p.Kind, p.Queue)
+	}
 	return c.judgeByMode(s)
+}
+
+// popped returns a live place of an id that was taken from its queue and never prepared.
+func popped(l *job.Row) *job.Place {
+	if l == nil {
+		return nil
+	}
+	for _, kind := range []job.PlaceKind{job.InIntermediate, job.InCompact} {
+		if p := l.Place(kind); p != nil {
+			return p
+		}
+	}
+	return nil
 }
 
 // overtaken says how a job ended while a snapshot that is no single instant was taken: its
@@ -83,6 +101,17 @@ func outcome(r *job.Row) string {
 		return "failed for the last time"
 	}
 	return "ended"
+}
+
+// twice reports whether the id stood more than once in queues.
+func twice(s *job.Row) bool {
+	n := 0
+	for i := range s.Places {
+		if k := s.Places[i].Kind; k == job.InQueue || k == job.InIntermediate {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // waiting returns a live place from which only the job's own run would have taken it.

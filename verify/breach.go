@@ -3,7 +3,6 @@ package verify
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"rqvault/internal/job"
 )
@@ -31,42 +30,6 @@ type Breach struct {
 	Parents map[string]job.Status `json:"-"`
 }
 
-// Known looks for the jobs that breaches miss in a snapshot's index: where that has them,
-// a restore is better than any repair, which is withheld.
-func Known(breaches []Breach, rows Rows, now int64) error {
-	wanted := map[JobKey][]*Breach{}
-	for i := range breaches {
-		b := &breaches[i]
-		switch b.Invariant {
-		case "queue-id-without-hash", "hash-missing-data":
-			wanted[JobKey{b.DB, b.JobID}] = append(wanted[JobKey{b.DB, b.JobID}], b)
-		}
-		for _, id := range b.Absent {
-			wanted[JobKey{b.DB, id}] = append(wanted[JobKey{b.DB, id}], b)
-		}
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	for row, err := range rows {
-		if err != nil {
-			return err
-		}
-		if !row.Exists || row.ExpireAt != 0 && row.ExpireAt <= now {
-			continue
-		}
-		for _, b := range wanted[JobKey{row.DB, row.ID}] {
-			if !strings.Contains(b.Detail, inSnapshot) {
-				b.Severity, b.Repair = Critical, ""
-				b.Detail += inSnapshot
-			}
-		}
-	}
-	return nil
-}
-
-const inSnapshot = "; the latest snapshot has it: rqvault diff tells whether it was lost"
-
 // Counts reports whether the breach is a fault to act on.
 func (b *Breach) Counts() bool { return b.Severity.Counts() }
 
@@ -87,8 +50,19 @@ func sortBreaches(all []Breach) {
 	}
 	slices.SortStableFunc(all, func(a, b Breach) int {
 		return cmp.Or(cmp.Compare(rank[a.Invariant], rank[b.Invariant]), cmp.Compare(a.DB, b.DB), cmp.Compare(a.Queue, b.Queue),
-			cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Key, b.Key))
+			cmp.Compare(a.order(), b.order()), cmp.Compare(a.JobID, b.JobID), cmp.Compare(a.Key, b.Key))
 	})
+}
+
+// order is where the job stood or, if it stands nowhere, when it was enqueued.
+func (b *Breach) order() int64 {
+	switch {
+	case b.Place != nil && b.Place.Kind.Ordered():
+		return b.Place.Position
+	case b.Seen != nil:
+		return b.Seen.EnqueuedAt
+	}
+	return 0
 }
 
 // passing are the invariants about who works and who does not, which is over when a
@@ -99,5 +73,5 @@ var passing = map[string]bool{"suspended-left": true, "scheduled-overdue": true,
 // list and the registry of running jobs, or between a worker's two last writes.
 var fleeting = map[string]bool{
 	"queued-job-not-in-queue": true, "intermediate-stale": true, "started-job-not-in-wip": true, "wip-status-mismatch": true,
-	"wip-without-hash": true, "hash-missing-data": true,
+	"wip-without-hash": true, "hash-missing-data": true, "compact-leftover": true,
 }

@@ -178,7 +178,10 @@ func (c *checker) queues(r *job.Row) {
 		case p.Kind == job.InIntermediate && r.Place(job.InWip) == nil && r.Part(job.ExecutionsPart) == nil:
 			c.add("intermediate-stale", r, p, "popped from %s, %s, and not running", p.Queue, r.Status)
 		case p.Kind == job.InQueue && r.Status != job.Queued && r.Status != "":
-			c.add("queue-status-mismatch", r, p, "%s, and it is %s", placeWords(p), r.Status)
+			b := c.add("queue-status-mismatch", r, p, "%s, and it is %s", placeWords(p), r.Status)
+			if r.Status == job.Finished || r.Status == job.Failed || r.Status == job.Started {
+				b.withhold("it may have been enqueued again under its id while it ran, or be a leftover: if it must not run, LREM it")
+			}
 		case p.Kind == job.InQueue && r.Queue != "" && p.Queue != r.Queue:
 			c.add("queue-origin-mismatch", r, p, "%s, and it belongs to %s", placeWords(p), r.Queue)
 		}
@@ -281,9 +284,15 @@ func (c *checker) ttl(r *job.Row, p *job.Place) {
 	}
 	apart := time.Duration((float64(r.ExpireAt)/1e3 - p.Score) * float64(time.Second)).Abs()
 	if r.ExpireAt == 0 {
-		c.add(name, r, p, "its place ends %s, its record never", clock(int64(p.Score*1e6)))
+		b := c.add(name, r, p, "its place ends %s, its record never", clock(int64(p.Score*1e6)))
+		if p.Score <= float64(c.o.Now.Unix()) {
+			b.withhold("that has passed: the repair would take the record away")
+		}
 	} else if apart > ttlSlack {
-		c.add(name, r, p, "its place ends %s, its record %s", clock(int64(p.Score*1e6)), clock(r.ExpireAt*1000))
+		b := c.add(name, r, p, "its place ends %s, its record %s", clock(int64(p.Score*1e6)), clock(r.ExpireAt*1000))
+		if int64(p.Score*1e3) < r.ExpireAt {
+			b.withhold("a repair would shorten the record's life")
+		}
 	}
 }
 

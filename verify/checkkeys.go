@@ -20,7 +20,7 @@ func (c *checker) keys() {
 		c.key("volatile-without-ttl", k, "it has no expiry")
 	}
 	for _, k := range m.suspended {
-		c.key("suspended-left", k, fmt.Sprintf("workers wait until it is gone: redis-cli -n %d del %s", k.DB, k.Key))
+		c.key("suspended-left", k, fmt.Sprintf("it has no expiry, and workers wait until it is gone: rq resume, or DEL %s in database %d", k.Key, k.DB))
 	}
 	for _, k := range m.lists {
 		if !slices.Contains(c.o.Registered[fmt.Sprint(k.DB)], k.Key) {

@@ -13,7 +13,7 @@ func (c *checker) meetParents() error {
 			return err
 		}
 		k := JobKey{row.DB, row.ID}
-		if _, wanted := c.parents[k]; wanted && row.Exists {
+		if _, wanted := c.parents[k]; wanted {
 			c.parents[k] = row
 		}
 	}
@@ -36,12 +36,14 @@ func (c *checker) deferred(r *job.Row) {
 	met, states := true, map[string]job.Status{}
 	for _, id := range r.Parents {
 		parent := c.parents[JobKey{r.DB, id}]
-		if parent != nil {
+		if parent != nil && parent.Exists {
 			states[id] = parent.Status
 		}
 		switch {
-		case parent == nil:
-			missing = append(missing, id)
+		case parent == nil || !parent.Exists && !succeeded(parent):
+			missing, met = append(missing, id), false
+			continue
+		case !parent.Exists:
 			continue
 		case parent.Status == job.Finished, parent.Status == job.Failed && r.AllowParentFailed:
 			continue
@@ -58,12 +60,7 @@ func (c *checker) deferred(r *job.Row) {
 	}
 	switch {
 	case met:
-		detail := "all that it waits for has ended"
-		if len(missing) > 0 {
-			detail += ", or is gone (" + some(missing) + ")"
-		}
-		b := c.add("deferred-ready", r, nil, "%s", detail)
-		b.Absent, b.Parents = missing, states
+		c.add("deferred-ready", r, nil, "all that it waits for has ended").Parents = states
 	case len(missing) > 0:
 		c.add("deferred-parent-missing", r, nil, "it waits for %s, which %s gone; RQ takes that for an end once another one ends", some(missing), isAre(missing)).Absent = missing
 	}
@@ -71,6 +68,9 @@ func (c *checker) deferred(r *job.Row) {
 		c.add("deferred-parent-dead", r, nil, "it waits for %s, which did not finish", some(dead))
 	}
 }
+
+// succeeded reports whether a job that is gone has left word of its success.
+func succeeded(r *job.Row) bool { return r.ResultType == 1 || r.Place(job.InFinished) != nil }
 
 func missingFrom(want, have []string) []string {
 	var out []string

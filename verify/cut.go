@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"rqvault/internal/job"
 )
@@ -16,6 +17,8 @@ type signs struct {
 	cut      map[int32]*sightings    // by database
 	unlisted map[queueName]*unlisted // queued jobs that are in no list
 	ended    map[JobKey]string       // jobs that must have ended, and which child says so
+	// registries are those that jobs of the snapshot stood in.
+	registries map[registryName]*lostRegistry
 }
 
 // sightings are jobs that show such a state. Few of them prove nothing: a worker that
@@ -38,7 +41,7 @@ type unlisted struct {
 }
 
 func newSigns() *signs {
-	return &signs{cut: map[int32]*sightings{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}}
+	return &signs{cut: map[int32]*sightings{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}, registries: map[registryName]*lostRegistry{}}
 }
 
 // note looks at one job that both sides know something of.
@@ -52,36 +55,71 @@ func (c *Context) note(s, l *job.Row) {
 		}
 		c.signs.cut[s.DB].jobs++
 	}
+	c.noteRegistry(s, l)
 	c.noteUnlisted(s, l)
 	c.noteChild(s, l)
 }
 
 // vanished says which key of the job is gone that RQ would not have removed, "" if none.
+// An id may have had several jobs: what an earlier one left in a registry tells nothing.
 func (c *Context) vanished(s, l *job.Row) string {
+	if l.Exists || l.Stub {
+		return ""
+	}
 	now := float64(c.Now.UnixMilli()) / 1e3
-	gone := !l.Exists && !l.Stub
 	for _, p := range l.Places {
+		kept := p.Score < 0 || p.Score > now+slack || math.IsInf(p.Score, 1)
+		ended := p.Kind == job.InFinished && s.Status == job.Finished || p.Kind == job.InFailed && (s.Status == job.Failed || s.Status == job.Stopped)
+		ended = ended || !s.Status.Ended() && (p.Kind == job.InFinished || p.Kind == job.InFailed) && s.Place(p.Kind) == nil
 		switch {
-		case gone && (p.Kind == job.InFinished || p.Kind == job.InFailed) && (p.Score < 0 || p.Score > now+slack || math.IsInf(p.Score, 1)):
+		case kept && ended:
 			return fmt.Sprintf("job %s is listed as %s, and its hash went before its time", s.ID, p.Kind)
-		case gone && p.Kind == job.InQueue && s.ExpireAt == 0:
+		case p.Kind == job.InQueue && s.Status == job.Queued && s.ExpireAt == 0 && s.TTL == 0 && !c.recordless(s):
 			return fmt.Sprintf("job %s is listed in queue %s, and its hash, which has no expiry, is gone", s.ID, p.Queue)
 		}
 	}
-	if !l.Exists || len(l.Places) > 0 || l.CreatedAt != s.CreatedAt {
-		return ""
-	}
-	switch l.Status {
-	case job.Finished, job.Failed, job.Stopped:
-		if l.ExpireAt == 0 || float64(l.ExpireAt)/1e3 > now+slack {
-			return fmt.Sprintf("job %s is %s, and no registry has it", s.ID, l.Status)
-		}
-	case job.Deferred, job.Scheduled:
-		if l.Version() == s.Version() {
-			return fmt.Sprintf("job %s is %s, and no registry has it", s.ID, l.Status)
-		}
-	}
 	return ""
+}
+
+// noteRegistry counts jobs whose registry has lost them. A person may take one out by hand;
+// where the whole registry is gone, and had several, nobody did.
+func (c *Context) noteRegistry(s, l *job.Row) {
+	for _, p := range l.Places {
+		c.signs.registry(registryName{s.DB, p.Kind, p.Queue}).listed = true
+	}
+	if !l.Exists || len(l.Places) > 0 || l.CreatedAt != s.CreatedAt || l.Version() != s.Version() {
+		return
+	}
+	if l.ExpireAt != 0 && l.ExpireAt <= c.Now.Add(slack*time.Second).UnixMilli() {
+		return
+	}
+	for _, kind := range c.Schema.Homes(l.Status) {
+		if p := s.Place(kind); p != nil && !kind.Ordered() && kind != job.InWip {
+			r := c.signs.registry(registryName{s.DB, kind, p.Queue})
+			if r.jobs++; r.first == "" {
+				r.first = fmt.Sprintf("job %s is %s, and the registry that had it is gone", s.ID, l.Status)
+			}
+		}
+	}
+}
+
+type registryName struct {
+	db    int32
+	kind  job.PlaceKind
+	queue string
+}
+
+// lostRegistry is what is known of a registry that jobs of the snapshot stood in.
+type lostRegistry struct {
+	sightings
+	listed bool // live has it
+}
+
+func (s *signs) registry(name registryName) *lostRegistry {
+	if s.registries[name] == nil {
+		s.registries[name] = &lostRegistry{}
+	}
+	return s.registries[name]
 }
 
 // slack is by how many seconds a registry's score and a key's expiry may differ.
@@ -144,6 +182,12 @@ func (c *Context) cuts() (dbs map[int32]bool, reasons []string) {
 		dbs[db] = true
 		reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %s; and %d more like it", seen.first, seen.jobs-1))
 	}
+	for k, r := range c.signs.registries {
+		if r.jobs > c.takeable() && !r.listed && !dbs[k.db] {
+			dbs[k.db] = true
+			reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %s; and %d more like it", r.first, r.jobs-1))
+		}
+	}
 	for k, u := range c.signs.unlisted {
 		if u.jobs > c.takeable() && !dbs[k.db] {
 			dbs[k.db] = true
@@ -180,6 +224,11 @@ func (c *Context) recorded(s *job.Row) bool {
 	return ttl <= 0 || c.Taken.Unix()+ttl > c.Now.Unix()
 }
 
+// recordless reports whether the job leaves nothing behind when it succeeds.
+func (c *Context) recordless(s *job.Row) bool {
+	return s.HasResultTTL && s.ResultTTL == 0 && !s.Status.Ended()
+}
+
 // judgeCut is for a job that is gone without a trace from a database that lost keys.
 func (c *Context) judgeCut(s *job.Row) Finding {
 	const without = "keys vanished from this database"
@@ -188,6 +237,8 @@ func (c *Context) judgeCut(s *job.Row) Finding {
 		return c.decide(s, Lost, "%s, and jobs before it in its queue still waited then: nobody had taken it", without)
 	case !c.recorded(s):
 		return finding(s, Completed, None, "gone as ended jobs go, and so long after the snapshot that its record would be gone too")
+	case c.recordless(s):
+		return finding(s, Uncertain, Hold, "%s, and this job keeps no record of a success: it may have ended", without).by(ByAssume)
 	case s.Status == job.Started:
 		return c.judgeStarted(s)
 	}

@@ -36,7 +36,7 @@ func TestKeysThatVanishedOneByOne(t *testing.T) {
 		"a finished one lost its hash":         {snap: []*job.Row{row("a", job.Finished), row("j", job.Queued, keeps)}, live: []*job.Row{listedAs(job.Place{Kind: job.InFinished, Queue: "q", Score: sec(after(9000))})}, verdict: verify.Uncertain, action: verify.Restore},
 		"the same, at most once":               {snap: []*job.Row{row("a", job.Finished), row("j", job.Queued, keeps)}, live: []*job.Row{listedAs(job.Place{Kind: job.InFinished, Queue: "q", Score: sec(after(9000))})}, policy: verify.AtMostOnce, verdict: verify.Uncertain, action: verify.Hold},
 		"that one's own time had come":         {snap: []*job.Row{row("a", job.Finished), row("j", job.Queued, keeps)}, live: []*job.Row{listedAs(job.Place{Kind: job.InFinished, Queue: "q", Score: sec(after(3590))})}, verdict: verify.Completed, action: verify.None},
-		"an id waits without its hash":         {snap: []*job.Row{row("a", job.Queued), row("j", job.Queued, none)}, live: []*job.Row{listedAs(at(job.InQueue))}, verdict: verify.Uncertain, action: verify.Restore},
+		"an id waits without its hash":         {snap: []*job.Row{row("a", job.Queued), row("j", job.Queued, none)}, live: []*job.Row{listedAs(at(job.InQueue))}, verdict: verify.Uncertain, action: verify.Hold},
 		"the record would be gone by now":      {snap: []*job.Row{row("a", job.Queued), row("j", job.Queued)}, live: []*job.Row{listedAs(at(job.InQueue))}, verdict: verify.Completed, action: verify.None},
 		"a registry is gone":                   {snap: []*job.Row{row("a", job.Failed), row("j", job.Scheduled, keeps)}, live: []*job.Row{row("a", job.Failed, places())}, verdict: verify.Uncertain, action: verify.Restore},
 		"it was running, and that is over":     {snap: []*job.Row{row("a", job.Failed), row("j", job.Started, keeps)}, live: []*job.Row{row("a", job.Failed, places())}, verdict: verify.Uncertain, action: verify.Requeue},
@@ -82,6 +82,47 @@ func withTwin(rs []*job.Row) []*job.Row {
 		}
 	}
 	return rs
+}
+
+// An id may have had several jobs, and what an earlier one left tells nothing of the later.
+// A job that keeps no record of its success is not brought back on such signs.
+func TestIdsThatAreUsedAgain(t *testing.T) {
+	failed := job.Place{Kind: job.InFailed, Queue: "q", Score: sec(after(31536000))}
+	none := func(r *job.Row) { r.ResultTTL, r.HasResultTTL = 0, true }
+	only := func(id string, p job.Place) *job.Row { return &job.Row{ID: id, Places: []job.Place{p}} }
+	ids := []string{"a", "b", "c", "d"}
+	for name, c := range map[string]struct {
+		snap func(id string) *job.Row
+		live func(id string) *job.Row
+		want verify.Action // on a job that is gone and keeps no record
+	}{
+		"failed once before the snapshot, then succeeded": {func(id string) *job.Row { return row(id, job.Queued, add(failed)) }, func(id string) *job.Row { return only(id, failed) }, verify.None},
+		"one of a registry was taken out": {func(id string) *job.Row { return row(id, job.Failed) }, func(id string) *job.Row {
+			if id == "a" {
+				return row(id, job.Failed)
+			}
+			return row(id, job.Failed, places())
+		}, verify.None},
+		"a whole registry is gone":         {func(id string) *job.Row { return row(id, job.Failed) }, func(id string) *job.Row { return row(id, job.Failed, places()) }, verify.Hold},
+		"they had a ttl, and wait no more": {func(id string) *job.Row { return row(id, job.Queued, func(r *job.Row) { r.TTL = 60 }) }, func(id string) *job.Row { return only(id, at(job.InQueue)) }, verify.None},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var snap, live []*job.Row
+			for _, id := range ids {
+				snap, live = append(snap, c.snap(id)), append(live, c.live(id))
+			}
+			snap = append(snap, row("j", job.Queued, none))
+			r, err := verify.Against(t.Context(), against(&fakeLive{looks: [][]*job.Row{live}, facts: sameFacts(nil), undated: true}, snap...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range r.Findings {
+				if f.JobID == "j" && f.Action != c.want {
+					t.Errorf("%s: %s, %s, want %s; because %q", name, f.Verdict, f.Action, c.want, f.Reason)
+				}
+			}
+		})
+	}
 }
 
 // What looks like a vanished key only for a moment counts for nothing.

@@ -55,7 +55,7 @@ func Fsck(ctx context.Context, o FsckOptions) (*Checkup, error) {
 	}
 	wait := settle
 	switch {
-	case passing > 0 && manned(first.Workers):
+	case passing > 0 && Manned(first.Workers):
 		wait = max(settle, cmp.Or(o.Patience, patience))
 		if o.Waiting != nil {
 			o.Waiting(wait, passing)
@@ -76,7 +76,7 @@ func Fsck(ctx context.Context, o FsckOptions) (*Checkup, error) {
 	}
 	second.Breaches = slices.DeleteFunc(second.Breaches, func(b Breach) bool {
 		before, twice := said[b.key()]
-		return !twice || fleeting[b.Invariant] && !unmoved(before, b.Seen)
+		return !twice || !unmoved(before, b.Seen)
 	})
 	return second, nil
 }
@@ -102,6 +102,10 @@ func (o *FsckOptions) look(ctx context.Context) (up *Checkup, atomic bool, err e
 	if facts.Persistence.Loading || facts.Persistence.AsyncLoading {
 		return nil, false, lineage.ErrLoading
 	}
+	signed, err := o.Live.Restored(ctx)
+	if err != nil {
+		return nil, false, err
+	}
 	image, err := o.Live.Image(ctx, time.Time{})
 	if err != nil {
 		return nil, false, err
@@ -117,6 +121,9 @@ func (o *FsckOptions) look(ctx context.Context) (up *Checkup, atomic bool, err e
 		Workers: image.Workers(), Now: now})
 	if err != nil {
 		return nil, false, err
+	}
+	for i := range found {
+		found[i].inHand(signed)
 	}
 	if o.Only != nil {
 		found = slices.DeleteFunc(found, func(b Breach) bool { return !slices.Contains(o.Only, b.Invariant) })

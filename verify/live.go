@@ -187,7 +187,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if o.Assume != "" {
 		judgement = judgement.Assume(o.Assume)
 	}
-	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: manned(image.Workers()),
+	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: Manned(image.Workers()),
 		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started, Queues: o.Queues, ExtendTTL: o.ExtendTTL,
 		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
@@ -275,6 +275,7 @@ func (o *Options) clock(f lineage.Facts) time.Time {
 	return f.ServerTime
 }
 
-func manned(workers []job.Worker) bool {
+// Manned reports whether any of the workers is alive.
+func Manned(workers []job.Worker) bool {
 	return slices.ContainsFunc(workers, func(w job.Worker) bool { return !w.Dead })
 }

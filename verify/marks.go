@@ -47,7 +47,9 @@ func (m *Marks) Note(row *index.KeyRow) error {
 	case k.Role == job.List && k.Place == job.InQueue:
 		add(&m.lists)
 	case k.Flag == job.Suspends:
-		add(&m.suspended)
+		if row.ExpireAt == 0 { // one with an expiry ends by itself
+			add(&m.suspended)
+		}
 	case k.Flag != job.NoFlag && row.ExpireAt == 0:
 		add(&m.endless)
 	}

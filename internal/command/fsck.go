@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -53,6 +54,14 @@ func (e *env) fsck(c *cli.Context, readOnly bool) (*verify.Checkup, *liveRedis, 
 		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
 		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
 	}
+	facts, err := server.Facts(c.Context)
+	if err != nil {
+		_ = server.Close()
+		return nil, nil, err
+	}
+	for _, db := range facts.Keyspace {
+		r.dbs = append(r.dbs, db.DB)
+	}
 	up, err := verify.Fsck(c.Context, verify.FsckOptions{Live: r, Schema: e.schema, Only: c.StringSlice("invariant"), Now: e.now,
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, n int) {
 			e.stopProgress()
@@ -69,28 +78,42 @@ func (e *env) fsck(c *cli.Context, readOnly bool) (*verify.Checkup, *liveRedis, 
 	return up, r, nil
 }
 
-// known withholds repairs where the latest snapshot has what is missing. Without a store
-// or a snapshot there is none.
+// knownSnapshots is how many snapshots are asked for what is gone: the latest may be from
+// after the loss.
+const knownSnapshots = 5
+
+func (e *env) knownBy(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID, breaches []verify.Breach) (left int, err error) {
+	m, err := cat.Manifest(c.Context, id)
+	if err != nil {
+		return 0, err
+	}
+	rows, done, err := e.rows(c, cat, m)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	return verify.Known(breaches, rows(), e.now().UnixMilli())
+}
+
+// known withholds repairs where one of the latest snapshots has what is missing. Without a
+// store or a snapshot there is none.
 func (e *env) known(c *cli.Context, breaches []verify.Breach) error {
 	if len(breaches) == 0 {
 		return nil
 	}
 	cat, err := e.catalog(c)
+	var ids []snapshot.ID
 	if err == nil {
-		var m *snapshot.Manifest
-		if m, err = e.find(c.Context, cat, ""); err == nil {
-			rows, done, err := e.rows(c, cat, m)
-			if err != nil {
-				return err
-			}
-			defer done()
-			return verify.Known(breaches, rows(), e.now().UnixMilli())
-		}
+		ids, err = cat.IDs(c.Context)
 	}
-	if errors.Is(err, snapshot.ErrNoStore) || errors.Is(err, snapshot.ErrNoSnapshot) {
+	left := 1
+	for i := len(ids) - 1; i >= max(0, len(ids)-knownSnapshots) && left > 0 && err == nil; i-- {
+		left, err = e.knownBy(c, cat, ids[i], breaches)
+	}
+	if err == nil || errors.Is(err, snapshot.ErrNoStore) || errors.Is(err, snapshot.ErrNoSnapshot) {
 		return nil
 	}
-	return fmt.Errorf("look into the latest snapshot: %w", err)
+	return fmt.Errorf("look into the latest snapshots: %w", err)
 }
 
 // verifyLive is verify --live.
@@ -201,10 +224,15 @@ func (e *env) repair(c *cli.Context) error {
 	if err := onlyFlags(c, "repair", "plan", "keys", "queue", "job", "status", "assume", "extend-ttl", "resume-rate", "max-queue-depth", "suspend", "report"); err != nil {
 		return err
 	}
-	started, err := onStarted(c)
+	all, queues, err := policies(c)
 	if err != nil {
 		return err
 	}
+	started, err := startedFlag(c)
+	if err != nil {
+		return err
+	}
+	policy := func(queue string) verify.Policy { return cmp.Or(queues[queue], all) }
 	e.startProgress(c.Bool("quiet"))
 	up, r, err := e.fsck(c, !c.Bool("apply"))
 	if err != nil {
@@ -219,7 +247,7 @@ func (e *env) repair(c *cli.Context) error {
 	}
 	skew := time.Duration(up.Facts.ClockSkewMS) * time.Millisecond
 	out := fsckOut{Jobs: up.Jobs, Applied: true, Counts: map[restore.Result]int{}, Repairs: []restore.Repair{}}
-	err = restore.Repairs(c.Context, up.Breaches, restore.RepairOptions{Redis: r, Schema: e.schema, Started: started,
+	err = restore.Repairs(c.Context, up.Breaches, restore.RepairOptions{Redis: r, Schema: e.schema, Started: started, Policy: policy, Manned: verify.Manned(up.Workers),
 		Now: func() time.Time { return e.now().Add(skew) }, Outcome: func(x restore.Repair) {
 			out.Counts[x.Result]++
 			out.Repairs = append(out.Repairs, x)
@@ -236,22 +264,6 @@ func (e *env) repair(c *cli.Context) error {
 		return fmt.Errorf("nothing was repaired: %w", err)
 	}
 	return nil
-}
-
-// onStarted says what becomes of jobs whose runs are dead.
-func onStarted(c *cli.Context) (verify.OnStarted, error) {
-	all, _, err := policies(c)
-	if err != nil {
-		return "", err
-	}
-	started, err := startedFlag(c)
-	if err != nil || started != "" {
-		return started, err
-	}
-	if all == verify.AtMostOnce {
-		return verify.StartedHold, nil
-	}
-	return verify.StartedRequeue, nil
 }
 
 func (e *env) repairDryRun(c *cli.Context, up *verify.Checkup) error {
@@ -312,8 +324,12 @@ func (e *env) invariants(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Mani
 	if err != nil {
 		return nil, err
 	}
-	return verify.Check(verify.CheckOptions{Schema: e.schema, Rows: func() verify.Rows { return rows() }, Marks: marks,
+	found, err := verify.Check(verify.CheckOptions{Schema: e.schema, Rows: func() verify.Rows { return rows() }, Marks: marks,
 		Registered: m.Registered, Now: m.CreatedAt, Moment: true})
+	if only := c.StringSlice("invariant"); len(only) > 0 {
+		found = slices.DeleteFunc(found, func(b verify.Breach) bool { return !slices.Contains(only, b.Invariant) })
+	}
+	return found, err
 }
 
 // marks goes through a snapshot's table of keys.

@@ -59,6 +59,11 @@ func (e *env) restore(c *cli.Context) error {
 		if c.Args().Present() || c.IsSet("queue") || c.IsSet("job") || c.IsSet("status") || c.IsSet("keys") {
 			return usage("--plan says itself what to restore: give no snapshot and no selection beside it")
 		}
+		for _, n := range []string{"policy", "started", "assume", "extend-ttl"} {
+			if typed(e.args, []string{n}) {
+				return usage("--%s belongs to the comparison that made the plan: make a new one with rqvault diff --%s … --out plan.json", n, n)
+			}
+		}
 		p, err := readPlan(name)
 		if err != nil {
 			return err

@@ -42,6 +42,11 @@ func (e *env) verifyCommand() *cli.Command {
 }
 
 func (e *env) verify(c *cli.Context) error {
+	for _, name := range c.StringSlice("invariant") {
+		if verify.InvariantOf(name) == nil {
+			return fmt.Errorf("%w: %s", verify.ErrInvariant, name)
+		}
+	}
 	if c.Bool("live") {
 		return e.verifyLive(c)
 	}

@@ -72,6 +72,7 @@ type current struct {
 	length  int64
 	frame   int
 	pending bool
+	foreign bool // the hash has fields that the library does not write
 	inside  bool // an element that came in cuts has not ended yet
 }
 
@@ -140,7 +141,7 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	}
 	if c.key.Role == job.Hash {
 		c.row = job.Row{ExpireAt: rec.ExpireAt, Parents: c.row.Parents[:0]}
-		c.head = c.head[:0]
+		c.head, c.foreign = c.head[:0], false
 	}
 }
 
@@ -204,7 +205,12 @@ func (b *Builder) addLink(rec *keyspace.Record, member []byte) error {
 
 func (b *Builder) readHash(rec *keyspace.Record) error {
 	c, payload := &b.cur, b.schema.PayloadField()
-	return rdb.HashFields(rec, b.schema.Wants, func(field, value []byte) error {
+	wants := func(field []byte) bool {
+		wanted := b.schema.Wants(field)
+		c.foreign = c.foreign || !wanted && !b.schema.Owns(field)
+		return wanted
+	}
+	return rdb.HashFields(rec, wants, func(field, value []byte) error {
 		if string(field) == payload {
 			c.head = append(c.head[:0], value[:min(len(value), headBytes)]...)
 		}
@@ -305,6 +311,9 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 		b.counts.Oversized++
 		return nil
 	}
+	if c.key.Role == job.Hash && !c.row.Exists && c.foreign {
+		return nil // an application's own hash that happens to be called like a job's
+	}
 	part := job.Part{Name: c.key.Part, Type: int32(rec.Type), ExpireAt: rec.ExpireAt, Offset: c.offset,
 		Length: c.length, Frame: int32(c.frame), Digest: digest}
 	if err := b.file(rec.DB, c.key.ID, job.AppendPart(b.frag[:0], part)); err != nil || c.key.Role != job.Hash {
@@ -322,6 +331,9 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
 }
 
+// PlainRole is the role of a key of the library's that is restored like any other.
+const PlainRole = "plain"
+
 // roleName is what keys.parquet says of a key.
 func roleName(k job.Key) string {
 	switch k.Role {
@@ -334,7 +346,7 @@ func roleName(k job.Key) string {
 	case job.GroupList:
 		return "groups"
 	case job.Plain:
-		return "plain"
+		return PlainRole
 	case job.Volatile, job.WorkerHash:
 		return "volatile"
 	case job.Unknown:

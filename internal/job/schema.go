@@ -74,6 +74,8 @@ type Schema interface {
 	Settle(name []byte, k Key, registered func(list string) bool) Key
 	// Wants reports whether Fill needs that field of a job's hash.
 	Wants(field []byte) bool
+	// Owns reports whether the library itself writes that field into a job's hash.
+	Owns(field []byte) bool
 	// Fill copies one field of a job's hash into the row; a value it cannot read is
 	// noted in row.Problem, without the value.
 	Fill(row *Row, field, value []byte)

@@ -27,6 +27,9 @@ func TestFlagsOfKeys(t *testing.T) {
 		{"rq:workers:q", keyspace.Set, job.NoFlag, false},
 		{"rq:worker:w:executions", keyspace.Set, job.NoFlag, false},
 		{"rq:cron_job:c:jobs", keyspace.ZSet, job.NoFlag, false},
+		{"rq:scheduler:scheduled_jobs", keyspace.ZSet, job.NoFlag, false}, // of the package rq-scheduler
+		{"rq:job:j:lock", keyspace.String, job.NoFlag, false},
+		{"rq:job:j", keyspace.String, job.NoFlag, true},
 		{"rq:queue:q", keyspace.String, job.NoFlag, true},
 		{"rq:queue:q", keyspace.List, job.NoFlag, false},
 		{"rq:job:j", keyspace.Set, job.NoFlag, true},
@@ -39,5 +42,12 @@ func TestFlagsOfKeys(t *testing.T) {
 		if k := schema.Classify([]byte(c.name), c.kind); k.Flag != c.flag || k.Wrong != c.wrong {
 			t.Errorf("%s as %s: got flag %d, wrong %v, want %d, %v", c.name, c.kind, k.Flag, k.Wrong, c.flag, c.wrong)
 		}
+	}
+}
+
+// The schedule of rq-scheduler is data, though its name begins like a scheduler's.
+func TestAnotherPackagesScheduleIsRestored(t *testing.T) {
+	if k := schema.Classify([]byte("rq:scheduler:scheduled_jobs"), keyspace.ZSet); k.Role != job.Plain {
+		t.Errorf("got role %d, want a plain key", k.Role)
 	}
 }

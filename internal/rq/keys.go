@@ -111,7 +111,7 @@ func (Schema) Classify(name []byte, kind keyspace.Kind) job.Key {
 			return job.Key{Role: job.Owned, ID: id, Part: job.ResultsPart}
 		}
 	}
-	return classifyVolatile(name)
+	return classifyVolatile(name, kind)
 }
 
 func classifySet(name []byte) job.Key {
@@ -123,7 +123,7 @@ func classifySet(name []byte) job.Key {
 		if id, ok := bytes.CutSuffix(rest, []byte(dependents)); ok && len(id) > 0 {
 			return job.Key{Role: job.Owned, ID: id, Part: job.DependentsPart}
 		}
-		return classifyVolatile(name)
+		return classifyVolatile(name, keyspace.Set)
 	}
 	if g, ok := after(name, groupPrefix); ok {
 		return job.Key{Role: job.Members, Queue: g, Place: job.InGroup}
@@ -136,7 +136,7 @@ func classifySet(name []byte) job.Key {
 	case "rq:rl-keys":
 		return job.Key{Role: job.Plain}
 	}
-	return classifyVolatile(name)
+	return classifyVolatile(name, keyspace.Set)
 }
 
 func classifyZSet(name []byte) job.Key {
@@ -173,10 +173,13 @@ func classifyList(name []byte) (job.Key, bool) {
 	return job.Key{Role: job.List, Queue: rest, Place: job.InQueue}, true
 }
 
-func classifyVolatile(name []byte) job.Key {
+func classifyVolatile(name []byte, kind keyspace.Kind) job.Key {
 	for _, p := range volatile {
 		if q, ok := bytes.CutPrefix(name, []byte(p.prefix)); ok {
 			k := job.Key{Role: job.Volatile, Flag: p.flag}
+			if p.flag == job.Beats && kind != keyspace.Hash {
+				return job.Key{Role: job.Plain} // such as the schedule of the package rq-scheduler
+			}
 			if p.flag == job.SchedulerLock {
 				k.Queue = q
 			}
@@ -201,7 +204,8 @@ func classifyVolatile(name []byte) job.Key {
 // itself would use, and fail at.
 func mistyped(name []byte) bool {
 	for _, p := range []string{queuePrefix, jobPrefix, resultPrefix, groupPrefix, "rq:executions:"} {
-		if bytes.HasPrefix(name, []byte(p)) {
+		// People hang keys of their own on jobs, such as rq:job:ID:lock.
+		if rest, ok := bytes.CutPrefix(name, []byte(p)); ok && (p == queuePrefix || bytes.IndexByte(rest, ':') < 0) {
 			return true
 		}
 	}
