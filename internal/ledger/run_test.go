@@ -113,8 +113,8 @@ func (r *run) recover() {
 	args := []string{"--policy", r.policy}
 	for round := 1; ; round++ {
 		d := r.diff(args)
-		if round > 4 && d.acts() {
-			r.t.Fatalf("after %d rounds diff still finds something to do: %+v", round, d.Findings)
+		if round > 5 {
+			r.t.Fatalf("after %d rounds there is still something to do, or to wait for: %+v", round-1, d.Findings)
 		}
 		if d.acts() {
 			r.restore(args)
