@@ -139,7 +139,7 @@ func (c *Context) judgeTraces(s, l *job.Row) (Finding, bool) {
 			case p == nil || s.Place(kind) != nil:
 			case !stale(s, p, 0):
 				return finding(s, Completed, None, "live lists it as %s", kind), true
-			case !stale(s, p, 1):
+			case !stale(s, p, 1) && (c.lossy(s.DB) || c.Cut[s.DB]):
 				return finding(s, Uncertain, Hold, "live lists it as %s in the very second in which the snapshot saw it last: it has ended, or an earlier job of its name had", kind), true
 			}
 		}

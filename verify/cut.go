@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"rqvault/internal/job"
@@ -26,6 +27,16 @@ type signs struct {
 type sightings struct {
 	jobs  int
 	first string // in words
+	sure  bool   // one is of an id that is used only once
+}
+
+// unique reports whether an id has the form of a UUID, as RQ makes them: such an id never
+// has a second job, of which what is seen could be the trace.
+func unique(id string) bool {
+	hex := strings.ReplaceAll(id, "-", "")
+	return len(hex) == 32 && (len(id) == 32 || len(id) == 36) && strings.IndexFunc(hex, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
+	}) < 0
 }
 
 type queueName struct {
@@ -54,6 +65,7 @@ func (c *Context) note(s, l *job.Row) {
 			c.signs.cut[s.DB] = &sightings{first: sign}
 		}
 		c.signs.cut[s.DB].jobs++
+		c.signs.cut[s.DB].sure = c.signs.cut[s.DB].sure || unique(s.ID)
 	}
 	c.noteRegistry(s, l)
 	c.noteUnlisted(s, l)
@@ -176,7 +188,7 @@ func (c *Context) cuts() (dbs map[int32]bool, reasons []string) {
 	dbs = map[int32]bool{}
 	for _, db := range slices.Sorted(maps.Keys(c.signs.cut)) {
 		seen := c.signs.cut[db]
-		if seen.jobs <= c.takeable() {
+		if seen.jobs <= c.takeable() && !seen.sure {
 			continue
 		}
 		dbs[db] = true

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,6 +106,14 @@ func TestIdsThatAreUsedAgain(t *testing.T) {
 		}, verify.None},
 		"a whole registry is gone":         {func(id string) *job.Row { return row(id, job.Failed) }, func(id string) *job.Row { return row(id, job.Failed, places()) }, verify.Hold},
 		"they had a ttl, and wait no more": {func(id string) *job.Row { return row(id, job.Queued, func(r *job.Row) { r.TTL = 60 }) }, func(id string) *job.Row { return only(id, at(job.InQueue)) }, verify.None},
+		"an id that is used once": {func(id string) *job.Row {
+			return row("0f8fad5b-d9cb-469f-a165-70867728950"+strconv.Itoa(int(id[0]-'a')), job.Failed)
+		}, func(id string) *job.Row {
+			if id != "a" {
+				return nil
+			}
+			return only("0f8fad5b-d9cb-469f-a165-708677289500", failed)
+		}, verify.Hold},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var snap, live []*job.Row

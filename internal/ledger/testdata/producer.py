@@ -4,6 +4,7 @@ import json
 import os
 import random
 import time
+import uuid
 from datetime import timedelta
 
 from rq import Queue, Retry
@@ -21,8 +22,15 @@ KINDS = {
 
 class Producer:
     def __init__(self, connection, seed, prefix):
-        self.connection, self.random, self.prefix = connection, random.Random(seed), prefix
+        self.connection, self.random, self.prefix, self.seed = connection, random.Random(seed), prefix, seed
         self.count, self.sent = 0, []
+
+    def id(self, name):
+        """An id as RQ makes them, the same for the same seed and name; the ledger names it."""
+        id = str(uuid.uuid5(uuid.NAMESPACE_OID, "%s-%s" % (self.seed, name)))
+        with open(os.environ["ACKNOWLEDGED"] + ".names", "a") as f:
+            f.write("%s %s\n" % (id, name))
+        return id
 
     def queue(self):
         return Queue(self.random.choice(QUEUES), connection=self.connection)
@@ -30,7 +38,7 @@ class Producer:
     def enqueue(self, kind, func="work", args=(), due=None, **options):
         self.count += 1
         seconds = self.random.uniform(0.5, 1.5) if kind == "slow" else self.random.uniform(0.02, 0.15)
-        options.update(job_id="%s%04d-%s" % (self.prefix, self.count, kind), args=(seconds,) + args, job_timeout=20)
+        options.update(job_id=self.id("%s%04d-%s" % (self.prefix, self.count, kind)), args=(seconds,) + args, job_timeout=20)
         options.setdefault("result_ttl", 600)
         queue = self.queue()
         if due is not None:
@@ -86,7 +94,7 @@ class Producer:
                 job.requeue()
             elif what == "cancel" and job.get_status() in ("queued", "deferred", "scheduled"):
                 job.cancel()
-            elif what == "delete":
+            elif what == "delete" and job.get_status() != "started":
                 job.delete()
         except (NoSuchJobError, InvalidJobOperation):
             pass  # it has ended, or a worker was quicker
