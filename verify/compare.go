@@ -39,6 +39,7 @@ type Context struct {
 	// Manned reports whether workers are alive.
 	Manned bool
 	signs  *signs
+	sure   map[int32]bool          // of those in Cut, where no earlier job of an id can have left the signs
 	gone   map[queueName]*unlisted // lists that vanished, by the jobs they held
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.

@@ -184,29 +184,31 @@ func (c *Context) signed(s *job.Row) bool {
 // cuts returns the databases that lost single keys, with the reasons. A worker that dies
 // between its queue and its job leaves one id in no list, and one whose job is deleted
 // under its hands leaves one sign, so only more than those count.
-func (c *Context) cuts() (dbs map[int32]bool, reasons []string) {
-	dbs = map[int32]bool{}
-	for _, db := range slices.Sorted(maps.Keys(c.signs.cut)) {
-		seen := c.signs.cut[db]
-		if seen.jobs <= c.takeable() && !seen.sure {
-			continue
+func (c *Context) cuts() (dbs, sure map[int32]bool, reasons []string) {
+	dbs, sure = map[int32]bool{}, map[int32]bool{}
+	say := func(db int32, certain bool, format string, args ...any) {
+		sure[db] = sure[db] || certain
+		if !dbs[db] {
+			dbs[db] = true
+			reasons = append(reasons, "keys vanished that RQ never removes by itself: "+fmt.Sprintf(format, args...))
 		}
-		dbs[db] = true
-		reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %s; and %d more like it", seen.first, seen.jobs-1))
+	}
+	for _, db := range slices.Sorted(maps.Keys(c.signs.cut)) {
+		if seen := c.signs.cut[db]; seen.sure || seen.jobs > c.takeable() {
+			say(db, seen.sure, "%s; and %d more like it", seen.first, seen.jobs-1)
+		}
 	}
 	for k, r := range c.signs.registries {
-		if r.jobs > c.takeable() && !r.listed && !dbs[k.db] {
-			dbs[k.db] = true
-			reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %s; and %d more like it", r.first, r.jobs-1))
+		if r.jobs > c.takeable() && !r.listed {
+			say(k.db, true, "%s; and %d more like it", r.first, r.jobs-1)
 		}
 	}
 	for k, u := range c.signs.unlisted {
-		if u.jobs > c.takeable() && !dbs[k.db] {
-			dbs[k.db] = true
-			reasons = append(reasons, fmt.Sprintf("keys vanished that RQ never removes by itself: %d jobs of queue %s are queued, and no list has them", u.jobs, k.queue))
+		if u.jobs > c.takeable() {
+			say(k.db, true, "%d jobs of queue %s are queued, and no list has them", u.jobs, k.queue)
 		}
 	}
-	return dbs, reasons
+	return dbs, sure, reasons
 }
 
 // behind reports whether the job stood behind one that still waited when their list
@@ -249,7 +251,7 @@ func (c *Context) judgeCut(s *job.Row) Finding {
 		return c.decide(s, Lost, "%s, and jobs before it in its queue still waited then: nobody had taken it", without)
 	case !c.recorded(s):
 		return finding(s, Completed, None, "gone as ended jobs go, and so long after the snapshot that its record would be gone too")
-	case c.recordless(s):
+	case c.recordless(s) && !c.sure[s.DB]:
 		return finding(s, Uncertain, Hold, "%s, and this job keeps no record of a success: it may have ended", without).by(ByAssume)
 	case s.Status == job.Started:
 		return c.judgeStarted(s)

@@ -104,7 +104,7 @@ func TestIdsThatAreUsedAgain(t *testing.T) {
 			}
 			return row(id, job.Failed, places())
 		}, verify.None},
-		"a whole registry is gone":         {func(id string) *job.Row { return row(id, job.Failed) }, func(id string) *job.Row { return row(id, job.Failed, places()) }, verify.Hold},
+		"a whole registry is gone":         {func(id string) *job.Row { return row(id, job.Failed) }, func(id string) *job.Row { return row(id, job.Failed, places()) }, verify.Restore},
 		"they had a ttl, and wait no more": {func(id string) *job.Row { return row(id, job.Queued, func(r *job.Row) { r.TTL = 60 }) }, func(id string) *job.Row { return only(id, at(job.InQueue)) }, verify.None},
 		"an id that is used once": {func(id string) *job.Row {
 			return row("0f8fad5b-d9cb-469f-a165-70867728950"+strconv.Itoa(int(id[0]-'a')), job.Failed)
@@ -113,7 +113,8 @@ func TestIdsThatAreUsedAgain(t *testing.T) {
 				return nil
 			}
 			return only("0f8fad5b-d9cb-469f-a165-708677289500", failed)
-		}, verify.Hold},
+		}, verify.Restore},
+		"many that could each be an earlier job's": {func(id string) *job.Row { return row(id, job.Failed) }, func(id string) *job.Row { return only(id, failed) }, verify.Hold},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var snap, live []*job.Row

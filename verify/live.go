@@ -215,10 +215,10 @@ func (o *Options) compare(c *Context, facts lineage.Facts, live Rows) (*Result, 
 	if err != nil {
 		return nil, err
 	}
-	cut, reasons := c.cuts()
+	cut, sure, reasons := c.cuts()
 	maps.DeleteFunc(cut, func(db int32, _ bool) bool { return c.lossy(db) })
 	if len(cut) > 0 {
-		c.Cut, c.gone = cut, c.signs.unlisted
+		c.Cut, c.sure, c.gone = cut, sure, c.signs.unlisted
 		c.Lineage.Mode = lineage.Vanished
 		c.Lineage.Reasons = append(slices.Clip(c.Lineage.Reasons), reasons...)
 		c.signs = newSigns()

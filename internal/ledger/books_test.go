@@ -24,7 +24,7 @@ type books struct {
 	now          time.Time       // the end
 	restored     map[string]bool // put back, or its place, by whichever restore
 	first        map[string]bool // likewise, by the first
-	held         map[string]bool // in the end, for a person
+	held         map[string]bool // at some time, for a person
 	ordered      bool            // from the outage on each queue had one worker
 	said         []finding       // by all diffs, in order
 	faults       []string        // what count found that must not be
@@ -34,6 +34,7 @@ type books struct {
 // enqueued is a job whose enqueueing Redis acknowledged.
 type enqueued struct {
 	ID, Queue string
+	Kind      string
 	At        float64
 	Parents   []string
 }
@@ -233,7 +234,7 @@ func (b *books) order(t *tally, begins map[string][]time.Time) {
 			}
 		}
 		for _, id := range b.live.lists[q] {
-			if b.acknowledged[id].At > seconds(b.outage) && !strings.HasSuffix(id, "-front") {
+			if b.acknowledged[id].At > seconds(b.outage) && b.acknowledged[id].Kind != "front" {
 				line = append(line, id)
 			}
 		}

@@ -109,7 +109,7 @@ func (r *run) crash() {
 // recover does what diff says until it has nothing more to say, as the person on call
 // would. A job that may still be running is looked at again at the time that diff names.
 func (r *run) recover() {
-	r.b.restored = map[string]bool{}
+	r.b.restored, r.b.held = map[string]bool{}, map[string]bool{}
 	args := []string{"--policy", r.policy}
 	for round := 1; ; round++ {
 		d := r.diff(args)
@@ -131,12 +131,6 @@ func (r *run) recover() {
 			<-time.After(time.Until(until) + time.Second)
 			slots <- struct{}{}
 		case !d.acts():
-			r.b.held = map[string]bool{}
-			for _, f := range d.Findings {
-				if f.Action == "hold" {
-					r.b.held[f.JobID] = true
-				}
-			}
 			r.settle(round + 1)
 			return
 		}
@@ -146,6 +140,11 @@ func (r *run) recover() {
 func (r *run) diff(args []string) (d diffDoc) {
 	r.program.run(&d, []int{0, 3}, append([]string{"diff"}, args...)...)
 	r.b.said = append(r.b.said, d.Findings...)
+	for _, f := range d.Findings {
+		if f.Action == "hold" && r.b.held != nil {
+			r.b.held[f.JobID] = true
+		}
+	}
 	return d
 }
 

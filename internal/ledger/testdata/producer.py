@@ -45,12 +45,12 @@ class Producer:
             job = queue.enqueue_in(timedelta(seconds=due), "jobs." + func, **options)
         else:
             job = queue.enqueue("jobs." + func, **options)
-        self.acknowledged(job)
+        self.acknowledged(job, kind)
         return job
 
-    def acknowledged(self, job):
+    def acknowledged(self, job, kind):
         self.sent.append(job.id)
-        line = json.dumps({"id": job.id, "queue": job.origin, "at": time.time(), "parents": job._dependency_ids}) + "\n"
+        line = json.dumps({"id": job.id, "queue": job.origin, "at": time.time(), "parents": job._dependency_ids, "kind": kind}) + "\n"
         with open(os.environ["ACKNOWLEDGED"], "a") as f:
             f.write(line)
 
