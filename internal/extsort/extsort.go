@@ -32,6 +32,7 @@ type Sorter struct {
 	memory int
 	arena  []byte
 	pairs  []pair
+	spare  []pair // room for sorting them
 	runs   []*os.File
 	count  int64
 	done   bool // sorted, nothing can be added
@@ -62,7 +63,7 @@ func (s *Sorter) Add(key, value []byte) error {
 	if need > math.MaxUint32/4 {
 		return fmt.Errorf("extsort: a pair of %d bytes is too large", need)
 	}
-	const perPair = 24
+	const perPair = 2 * 24 // as long as it is sorted
 	if len(s.pairs) > 0 && len(s.arena)+need+(len(s.pairs)+1)*perPair > s.memory {
 		if err := s.spill(); err != nil {
 			return err
@@ -86,16 +87,52 @@ func headOf(key []byte) uint64 {
 func (s *Sorter) key(p pair) []byte   { return s.arena[p.off : p.off+p.klen] }
 func (s *Sorter) value(p pair) []byte { return s.arena[p.off+p.klen:][:p.vlen] }
 
+// sort orders the pairs in memory: by their heads first, byte by byte, then those of one
+// head by the rest of their keys.
 func (s *Sorter) sort() {
-	slices.SortFunc(s.pairs, func(a, b pair) int {
-		if a.head != b.head {
-			return cmp.Compare(a.head, b.head)
+	s.pairs, s.spare = radix(s.pairs, s.spare)
+	for from := 0; from < len(s.pairs); {
+		to := from + 1
+		for to < len(s.pairs) && s.pairs[to].head == s.pairs[from].head {
+			to++
 		}
-		if c := bytes.Compare(s.key(a), s.key(b)); c != 0 {
-			return c
+		if to-from > 1 {
+			slices.SortFunc(s.pairs[from:to], func(a, b pair) int {
+				return cmp.Or(bytes.Compare(s.key(a), s.key(b)), cmp.Compare(a.seq, b.seq))
+			})
 		}
-		return cmp.Compare(a.seq, b.seq)
-	})
+		from = to
+	}
+}
+
+// radix sorts pairs by their heads and keeps the order of equal ones. It needs as much room
+// again; both slices are returned, the sorted one first.
+func radix(pairs, spare []pair) (sorted, other []pair) {
+	spare = slices.Grow(spare[:0], len(pairs))[:len(pairs)]
+	var counts [8][256]int
+	for i := range pairs {
+		h := pairs[i].head
+		for b := range 8 {
+			counts[b][byte(h>>(8*b))]++
+		}
+	}
+	for b := range 8 {
+		if len(pairs) > 0 && counts[b][byte(pairs[0].head>>(8*b))] == len(pairs) {
+			continue // all are the same there
+		}
+		at := 0
+		for v, n := range counts[b] {
+			counts[b][v] = at
+			at += n
+		}
+		for i := range pairs {
+			v := byte(pairs[i].head >> (8 * b))
+			spare[counts[b][v]] = pairs[i]
+			counts[b][v]++
+		}
+		pairs, spare = spare, pairs
+	}
+	return pairs, spare
 }
 
 func (s *Sorter) spill() error {
@@ -201,7 +238,7 @@ func (s *Sorter) Close() error {
 	for _, f := range s.runs {
 		err = errors.Join(err, f.Close())
 	}
-	s.runs, s.arena, s.pairs, s.done, s.closed = nil, nil, nil, true, true
+	s.runs, s.arena, s.pairs, s.spare, s.done, s.closed = nil, nil, nil, nil, true, true
 	return err
 }
 

@@ -9,7 +9,6 @@
 package index
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -72,8 +71,9 @@ type current struct {
 	length  int64
 	frame   int
 	pending bool
-	foreign bool // the hash has fields that the library does not write
-	inside  bool // an element that came in cuts has not ended yet
+	queue   string // of the list or registry
+	foreign bool   // the hash has fields that the library does not write
+	inside  bool   // an element that came in cuts has not ended yet
 }
 
 // Counts is what was seen.
@@ -135,6 +135,9 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	}
 	c.digest.Reset()
 	_, _ = c.digest.Write([]byte{rec.Type})
+	if r := c.key.Role; r == job.List || r == job.Registry || r == job.Members {
+		c.queue = string(c.key.Queue)
+	}
 	c.pos, c.length, c.offset, c.frame, c.inside = 0, 0, rec.Offset, frame, false
 	if c.key.Role == job.WorkerHash {
 		b.worker = job.Worker{DB: int32(rec.DB), Name: string(c.key.Queue)}
@@ -249,7 +252,7 @@ func (b *Builder) readResult(rec *keyspace.Record) error {
 
 func (b *Builder) addPlace(rec *keyspace.Record, e rdb.Element) error {
 	c := &b.cur
-	p := job.Place{Kind: c.key.Place, Queue: string(c.key.Queue), Score: e.Score, Position: c.pos}
+	p := job.Place{Kind: c.key.Place, Queue: c.queue, Score: e.Score, Position: c.pos}
 	if !p.Kind.Ordered() {
 		p.Position = 0
 	}
@@ -274,7 +277,7 @@ func (b *Builder) addPlace(rec *keyspace.Record, e rdb.Element) error {
 
 // file adds one fragment of a job to the sort.
 func (b *Builder) file(db int, id, fragment []byte) error {
-	b.key = append(binary.BigEndian.AppendUint32(b.key[:0], uint32(db)), id...)
+	b.key = append(appendDB(b.key[:0], db), id...)
 	b.frag = fragment
 	return b.sorter.Add(b.key, fragment)
 }
@@ -329,30 +332,6 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 		b.note(rec.DB, c.key.ID, c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
 	}
 	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
-}
-
-// PlainRole is the role of a key of the library's that is restored like any other.
-const PlainRole = "plain"
-
-// roleName is what keys.parquet says of a key.
-func roleName(k job.Key) string {
-	switch k.Role {
-	case job.Hash, job.Owned:
-		return string(k.Part)
-	case job.List, job.Registry, job.Members:
-		return string(k.Place)
-	case job.QueueList:
-		return "queues"
-	case job.GroupList:
-		return "groups"
-	case job.Plain:
-		return PlainRole
-	case job.Volatile, job.WorkerHash:
-		return "volatile"
-	case job.Unknown:
-		return "unknown"
-	}
-	return ""
 }
 
 // Watermark is the newest instant below Options.Before that any job's hash or result

@@ -65,25 +65,48 @@ func printable(s string) (text string, raw []byte) {
 
 // JobsWriter writes jobs.parquet.
 type JobsWriter struct {
-	w *parquet.GenericWriter[jobRow]
+	w   *parquet.GenericWriter[jobRow]
+	buf []jobRow
 }
+
+// fastest is the compression of both tables: they are small beside the dump, and people
+// wait for them.
+var fastest = &zstd.Codec{Level: zstd.SpeedFastest}
+
+// rowsPerWrite is how many rows are handed to the library at once: each call costs.
+const rowsPerWrite = 256
 
 // NewJobsWriter starts a jobs.parquet on w.
 func NewJobsWriter(w io.Writer) *JobsWriter {
-	return &JobsWriter{parquet.NewGenericWriter[jobRow](w, parquet.Compression(&zstd.Codec{}),
+	return &JobsWriter{w: parquet.NewGenericWriter[jobRow](w, parquet.Compression(fastest),
 		parquet.MaxRowsPerRowGroup(jobGroup), parquet.PageBufferSize(pageSize), parquet.CreatedBy("rqvault", "1", ""))}
 }
 
-// Write appends one row. Rows must come in the order of job.Compare.
+// Write appends one row, whose slices must not change any more. Rows must come in the
+// order of job.Compare.
 func (w *JobsWriter) Write(r *job.Row) error {
 	row := jobRow{Row: *r}
 	row.ID, row.RawID = printable(r.ID)
-	_, err := w.w.Write([]jobRow{row})
+	w.buf = append(w.buf, row)
+	if len(w.buf) < rowsPerWrite {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *JobsWriter) flush() error {
+	_, err := w.w.Write(w.buf)
+	w.buf = w.buf[:0]
 	return wrapFile(err, "write")
 }
 
-// Close writes the footer.
-func (w *JobsWriter) Close() error { return wrapFile(w.w.Close(), "close") }
+// Close writes the rest and the footer.
+func (w *JobsWriter) Close() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return wrapFile(w.w.Close(), "close")
+}
 
 // KeysWriter writes keys.parquet.
 type KeysWriter struct {
@@ -93,7 +116,7 @@ type KeysWriter struct {
 
 // NewKeysWriter starts a keys.parquet on w.
 func NewKeysWriter(w io.Writer) *KeysWriter {
-	return &KeysWriter{w: parquet.NewGenericWriter[KeyRow](w, parquet.Compression(&zstd.Codec{}),
+	return &KeysWriter{w: parquet.NewGenericWriter[KeyRow](w, parquet.Compression(fastest),
 		parquet.MaxRowsPerRowGroup(keyGroup), parquet.PageBufferSize(pageSize), parquet.CreatedBy("rqvault", "1", ""))}
 }
 
@@ -102,7 +125,7 @@ func (w *KeysWriter) Write(r *KeyRow) error {
 	row := *r
 	row.Key, row.Raw = printable(r.Key)
 	w.buf = append(w.buf, row)
-	if len(w.buf) < 256 {
+	if len(w.buf) < rowsPerWrite {
 		return nil
 	}
 	return w.flush()

@@ -74,25 +74,25 @@ func AppendResult(b []byte, r *Row) []byte {
 }
 
 // Merge decodes one fragment into the row it belongs to. For a place it asks keep
-// first, with the place and its alt flag.
-func (r *Row) Merge(fragment []byte, keep func(p *Place, alt bool) bool) error {
+// first, with the place and its alt flag. names may be nil.
+func (r *Row) Merge(fragment []byte, names Names, keep func(p *Place, alt bool) bool) error {
 	if len(fragment) == 0 {
 		return errFragment
 	}
-	d := decoder{b: fragment[1:]}
+	d := decoder{b: fragment[1:], names: names}
 	switch fragment[0] {
 	case tagHash:
 		d.hash(r)
 	case tagPlace:
 		alt := d.flags()&1 != 0
 		p := Place{Position: d.varint(), Score: math.Float64frombits(d.uvarint()),
-			Kind: PlaceKind(d.string()), Queue: d.string(), Member: d.string()}
+			Kind: PlaceKind(d.name()), Queue: d.name(), Member: d.string()}
 		if d.err == nil && keep(&p, alt) {
 			r.Places = append(r.Places, p)
 		}
 	case tagPart:
 		r.Parts = append(r.Parts, Part{Type: int32(d.varint()), ExpireAt: d.varint(), Offset: d.varint(), Length: d.varint(),
-			Frame: int32(d.varint()), Digest: d.varint(), Name: PartName(d.string())})
+			Frame: int32(d.varint()), Digest: d.varint(), Name: PartName(d.name())})
 	case tagLink:
 		links := &r.ParentSet
 		if d.flags()&1 != 0 {
@@ -112,9 +112,28 @@ func (r *Row) Merge(fragment []byte, keep func(p *Place, alt bool) bool) error {
 	return nil
 }
 
+// Names keeps one copy of each text that many rows share, such as a queue's name.
+type Names map[string]string
+
+// maxNames bounds the copies kept.
+const maxNames = 1 << 14
+
+// one returns the copy of that text.
+func (n Names) one(b []byte) string {
+	if s, ok := n[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(n) < maxNames && n != nil {
+		n[s] = s
+	}
+	return s
+}
+
 type decoder struct {
-	b   []byte
-	err error
+	b     []byte
+	names Names
+	err   error
 }
 
 func (d *decoder) hash(r *Row) {
@@ -124,9 +143,9 @@ func (d *decoder) hash(r *Row) {
 		&r.Timeout, &r.TTL, &r.ResultTTL, &r.FailureTTL, &r.RetriesLeft, &r.RepeatsLeft} {
 		*n = d.varint()
 	}
-	r.Status = Status(d.string())
+	r.Status = Status(d.name())
 	for _, s := range []*string{&r.Queue, &r.Func, &r.Group, &r.Worker} {
-		*s = d.string()
+		*s = d.name()
 	}
 	// What is wrong with the places may be known before the hash is met.
 	if problem := d.string(); r.Problem == "" {
@@ -173,15 +192,20 @@ func (d *decoder) advance(v int64, n int) int64 {
 	return v
 }
 
-func (d *decoder) string() string {
+func (d *decoder) string() string { return string(d.bytes()) }
+
+// name is a text that many rows share.
+func (d *decoder) name() string { return d.names.one(d.bytes()) }
+
+func (d *decoder) bytes() []byte {
 	n := d.uvarint()
 	if n > uint64(len(d.b)) {
 		d.err, d.b = errFragment, nil
-		return ""
+		return nil
 	}
-	s := string(d.b[:n])
+	b := d.b[:n]
 	d.b = d.b[n:]
-	return s
+	return b
 }
 
 func appendString(b []byte, s string) []byte {

@@ -38,7 +38,7 @@ func TestFragmentsRoundTrip(t *testing.T) {
 	var got job.Row
 	merge := func(b []byte) {
 		t.Helper()
-		if err := got.Merge(b, all); err != nil {
+		if err := got.Merge(b, nil, all); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,14 +59,14 @@ func TestFragmentsRoundTrip(t *testing.T) {
 func TestEachFlagTravelsAlone(t *testing.T) {
 	for _, want := range []job.Row{{Exists: true}, {HasResultTTL: true}, {AtFront: true}, {AllowParentFailed: true}, {HasFailureTTL: true}, {}} {
 		var got job.Row
-		if err := got.Merge(job.AppendHash(nil, &want), all); err != nil || !reflect.DeepEqual(got, want) {
+		if err := got.Merge(job.AppendHash(nil, &want), nil, all); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
 	}
 	for _, alt := range []bool{false, true} {
 		var got job.Row
 		p := job.Place{Kind: job.InWip, Queue: "q"}
-		err := got.Merge(job.AppendPlace(nil, p, alt), func(seen *job.Place, a bool) bool {
+		err := got.Merge(job.AppendPlace(nil, p, alt), nil, func(seen *job.Place, a bool) bool {
 			if *seen != p || a != alt {
 				t.Errorf("asked about %+v, alt %v, want %+v, %v", *seen, a, p, alt)
 			}
@@ -88,7 +88,7 @@ func TestOrderOfFragmentsDoesNotMatter(t *testing.T) {
 	}
 	var want job.Row
 	for _, f := range fragments[1:] {
-		if err := want.Merge(f, all); err != nil {
+		if err := want.Merge(f, nil, all); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestOrderOfFragmentsDoesNotMatter(t *testing.T) {
 		r.Shuffle(len(fragments), func(i, j int) { fragments[i], fragments[j] = fragments[j], fragments[i] })
 		var got job.Row
 		for _, f := range fragments {
-			if err := got.Merge(f, all); err != nil {
+			if err := got.Merge(f, nil, all); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -110,7 +110,7 @@ func TestOrderOfFragmentsDoesNotMatter(t *testing.T) {
 // What the builder notes about a job's places must not be lost to the job's hash.
 func TestProblemOutlivesTheHash(t *testing.T) {
 	row := job.Row{Problem: "stands in more than 1024 places"}
-	if err := row.Merge(job.AppendHash(nil, &job.Row{Exists: true}), all); err != nil {
+	if err := row.Merge(job.AppendHash(nil, &job.Row{Exists: true}), nil, all); err != nil {
 		t.Fatal(err)
 	}
 	if row.Problem == "" {
@@ -129,19 +129,19 @@ func TestDamagedFragments(t *testing.T) {
 	} {
 		for n := range whole {
 			var row job.Row
-			if err := row.Merge(whole[:n], all); err == nil {
+			if err := row.Merge(whole[:n], nil, all); err == nil {
 				t.Errorf("%s cut at %d of %d: got no error", name, n, len(whole))
 			}
 		}
 		var row job.Row
-		if err := row.Merge(append(slices.Clone(whole), 0), all); err == nil {
+		if err := row.Merge(append(slices.Clone(whole), 0), nil, all); err == nil {
 			t.Errorf("%s with a byte after it: got no error", name)
 		}
 	}
 	huge := append([]byte{3}, binary.AppendUvarint(nil, math.MaxUint64)...)
 	for _, b := range [][]byte{nil, {}, {0}, {6}, {255}, {1}, huge} {
 		var row job.Row
-		if err := row.Merge(b, all); err == nil {
+		if err := row.Merge(b, nil, all); err == nil {
 			t.Errorf("fragment %x: got no error", b)
 		}
 	}
@@ -156,7 +156,7 @@ func FuzzMerge(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var row job.Row
-		if err := row.Merge(b, all); err != nil {
+		if err := row.Merge(b, nil, all); err != nil {
 			return
 		}
 		if len(row.Parents) > len(b) || len(row.Places) > 1 || len(row.Parts) > 1 {
@@ -175,7 +175,7 @@ func FuzzMerge(f *testing.F) {
 		case 4:
 			encoded = job.AppendResult(nil, &row)
 		}
-		if err := again.Merge(encoded, all); err != nil || fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", row) {
+		if err := again.Merge(encoded, nil, all); err != nil || fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", row) {
 			t.Errorf("%x: read as %+v, written and read as %+v, %v", b, row, again, err)
 		}
 	})

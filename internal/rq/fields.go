@@ -13,10 +13,6 @@ import (
 	"rqvault/internal/job"
 )
 
-// timeLayout is how RQ writes instants: UTC with six decimals. A text without
-// decimals is read too, and nothing else, as RQ's own utcparse does.
-const timeLayout = "2006-01-02T15:04:05.999999Z"
-
 // payload is the field that holds the serialized call.
 const payload = "data"
 
@@ -293,26 +289,6 @@ func (Schema) Finish(r *job.Row, ended, now time.Time) (fields map[string]string
 func (Schema) Queue(now time.Time) map[string]string {
 	return map[string]string{"status": string(job.Queued), "enqueued_at": FormatTime(now)}
 }
-
-// ParseTime reads an instant as RQ writes it, in Unix microseconds. An empty text is
-// "not yet": 0, true. Go takes a comma and any number of decimals where Python, and so
-// the worker, takes a point and six.
-func ParseTime(b []byte) (int64, bool) {
-	if len(b) == 0 {
-		return 0, true
-	}
-	t, err := time.Parse(timeLayout, string(b))
-	if err != nil || t.Year() < 1 || bytes.IndexByte(b, ',') >= 0 {
-		return 0, false
-	}
-	if dot := bytes.IndexByte(b, '.'); dot >= 0 && len(b)-dot > len(".000000Z") {
-		return 0, false
-	}
-	return t.UnixMicro(), true
-}
-
-// FormatTime writes an instant as RQ does: always six decimals.
-func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // funcOfCall takes the dotted name off a description such as "pkg.mod.f(1, 2)". A
 // description the user wrote has no such form and yields nothing.
