@@ -66,6 +66,22 @@ healthy: ## see that a Redis which only works on gives no false alarm, in RUNS (
 	cd internal/ledger && go test -count 1 -timeout 6h -parallel $(AT_ONCE) -run '^TestHealthy$$' \
 		-args -runs $(RUNS) -seed $(SEED) -duration $(DURATION) -at-once $(AT_ONCE)
 
+# For make bench and bench-full: how often each row is measured, and which rows, by a part
+# of their names.
+BENCH_RUNS ?= 5
+ROWS ?=
+
+.PHONY: bench
+bench: SIZE ?= quick
+bench: ## measure rqvault against its peers on 50,000 jobs, and write docs/performance.md's table
+	@tools/setup.sh test
+	@$(MAKE) build
+	go run ./internal/bench -size $(SIZE) -runs $(BENCH_RUNS) -only "$(ROWS)" -doc "$(if $(ROWS),,docs/performance.md)"
+
+.PHONY: bench-full
+bench-full: ## the same on 2,000,000 jobs and 500,000 other keys; takes an hour and 10 GB in /tmp
+	@$(MAKE) bench SIZE=full
+
 .PHONY: fuzz
 fuzz: ## fuzz every parser, each for FUZZTIME (60s)
 	@tools/setup.sh build

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// live is the server of the rows that need one, and the store they use.
+var live *server
+
+func (b *bench) store() string { return filepath.Join(b.work, "store") }
+
+func startLive(b *bench) (err error) {
+	if err := os.RemoveAll(b.store()); err != nil {
+		return err
+	}
+	live, err = b.serve()
+	return err
+}
+
+func startStored(b *bench) error {
+	if err := startLive(b); err != nil {
+		return err
+	}
+	_, _, err := b.rqvault(live, b.store(), nil, "backup", "--via", "sync")
+	return err
+}
+
+func stopLive(*bench) error { return live.stop() }
+
+// rows are the paths, in the order of the table.
+var rows = []row{
+	{name: "walk and CRC64 of a dump", peer: "hdt3213/rdb decode", goal: 1.0 / 15, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { return walk(b.dump(), nil) }, func() error { return decode(b.dump()) })
+	}},
+	{name: "walk, CRC64, both index files", peer: "hdt3213/rdb decode", goal: 1.0 / 6, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { return indexed(b) }, func() error { return decode(b.dump()) })
+	}},
+	{name: "backup --via bgsave, after Redis has saved", peer: "the BGSAVE", goal: 0.25, before: startLive, after: stopLive, run: afterBgsave},
+	{name: "backup --via sync, all of it", peer: "redis-cli --rdb", goal: 1.05, before: startLive, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "backup", "--via", "sync"); return err },
+			func() error {
+				return command("redis-cli", "-s", live.socket(), "--rdb", filepath.Join(b.work, "cli.rdb"))
+			})
+	}},
+	{name: "stored dump", peer: "zstd -3", goal: 1.03, unit: "bytes", before: startStored, after: stopLive, run: storedSize},
+	{name: "peak memory of backup", peer: "256 MiB", goal: 1, unit: "MiB", before: startLive, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		mib, _, err := b.rqvault(live, b.store(), nil, "backup", "--via", "sync")
+		return mib, 256, err
+	}},
+	{name: "diff, nothing lost", peer: "SCAN and DUMP by go-redis", goal: 0.5, before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "diff"); return err }, func() error { return scanDump(live) })
+	}},
+	{name: "peak memory of diff", peer: "512 MiB", goal: 1, unit: "MiB", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		mib, _, err := b.rqvault(live, b.store(), nil, "diff")
+		return mib, 512, err
+	}},
+	{name: "restore --apply of all jobs", peer: "redis-cli --pipe of plain RESTOREs", goal: 1, before: startStored, after: stopLive, run: restoreAll},
+}
+
+// afterBgsave measures what is left to do once the server's own save is over, against
+// that save.
+func afterBgsave(b *bench) (ours, peer float64, err error) {
+	done := make(chan struct{})
+	var from, to time.Time
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		from, to = saved(live, done)
+	}()
+	_, _, err = b.rqvault(live, b.store(), nil, "backup", "--via", "bgsave")
+	end := time.Now()
+	close(done)
+	<-watched
+	return end.Sub(to).Seconds(), to.Sub(from).Seconds(), err
+}
+
+func storedSize(b *bench) (ours, peer float64, err error) {
+	if ours, err = b.storedDump(b.store()); err != nil {
+		return 0, 0, err
+	}
+	packed := filepath.Join(b.work, "packed.zst")
+	if err := command("zstd", "-3", "-q", "-f", b.dump(), "-o", packed); err != nil {
+		return 0, 0, err
+	}
+	info, err := os.Stat(packed)
+	if err != nil {
+		return 0, 0, err
+	}
+	return ours, float64(info.Size()), nil
+}
+
+// restoreAll loses every key and puts the jobs back, once by plain RESTOREs of all that
+// belongs to jobs and once by rqvault.
+func restoreAll(b *bench) (ours, peer float64, err error) {
+	pipe := filepath.Join(b.work, "restores")
+	if _, err := os.Stat(pipe); err != nil {
+		if err := restores(live, pipe); err != nil {
+			return 0, 0, err
+		}
+	}
+	ctx := context.Background()
+	if err := live.FlushAll(ctx).Err(); err != nil {
+		return 0, 0, err
+	}
+	peer, err = seconds(func() error { return command("sh", "-c", "redis-cli -s "+live.socket()+" --pipe < "+pipe) })
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := live.FlushAll(ctx).Err(); err != nil {
+		return 0, 0, err
+	}
+	ours, err = seconds(func() error {
+		_, _, err := b.rqvault(live, b.store(), nil, "restore", "--apply", "--assume", "older")
+		return err
+	})
+	return ours, peer, err
+}
