@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -59,9 +58,6 @@ func (s *server) stop() error {
 	_ = s.cmd.Wait()
 	return os.RemoveAll(filepath.Dir(s.socket()))
 }
-
-// pid is the server's, for redis-benchmark and the like.
-func (s *server) pid() string { return strconv.Itoa(s.cmd.Process.Pid) }
 
 // prepare returns a directory whose dump.rdb holds the dataset, made at the first call.
 func prepare(work string, d dataset) (string, error) {
