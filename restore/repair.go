@@ -114,7 +114,7 @@ func (r *repairer) batch(ctx context.Context, breaches []verify.Breach) error {
 // itself, "" if something can.
 func (r *repairer) repair(m *mend) (why string) {
 	if m.b.Repair == "" {
-		return "nothing safe can be done by itself: " + m.b.Detail
+		return "left to you: " + m.b.Detail
 	}
 	if m.b.Key != "" {
 		r.key(m)
@@ -133,7 +133,7 @@ func (r *repairer) repair(m *mend) (why string) {
 	}
 	fix := fixes[m.b.Invariant]
 	if fix == nil {
-		return "nothing safe can be done by itself"
+		return "left to you"
 	}
 	return fix(r, m)
 }

@@ -145,6 +145,11 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	m := cmp.manifest
 	planner := restore.NewPlanner(sel)
 	seen := newSeen(sel)
+	if typed(e.args, []string{"policy"}) { // what stands in the environment may be for other servers too
+		for q := range queues {
+			seen.queues[q] = false
+		}
+	}
 	result, err := verify.Against(c.Context, verify.Options{
 		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Queues: queues, ExtendTTL: c.Bool("extend-ttl"), Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {

@@ -116,6 +116,21 @@ func (e *env) decision(c *cli.Context, p *restore.Plan, w *wayOut, steps []*rest
 	return choice
 }
 
+// decisionsShown bounds how many ways out a person is shown below a table.
+const decisionsShown = 5
+
+// printDecisions says what can be done about the jobs that are held.
+func (e *env) printDecisions(c *cli.Context, p *restore.Plan) {
+	all := e.decisions(c, p, func(s *restore.Step) bool { return s.Action == verify.Hold })
+	for i, d := range all {
+		if i == decisionsShown {
+			fmt.Fprintf(e.out, "  … and %d more: --report FILE.html lists them\n", len(all)-i)
+			return
+		}
+		fmt.Fprintf(e.out, "%d %s. %s\nnext: %s\n", d.Count, clean(d.Title), d.Why, d.Command)
+	}
+}
+
 // policyFlags writes what a plan was made under, where that is not the default.
 func policyFlags(p *restore.Plan) string {
 	line := ""

@@ -130,7 +130,7 @@ func (e *env) printLineage(j lineage.Judgement) {
 	}
 	what := words[j.Mode]
 	if j.Unsure {
-		what = "vanished: keys are missing, and nothing tells whether this server ever had them"
+		what = "vanished: nothing tells whether this server lost keys, or ever had them"
 	}
 	fmt.Fprintf(e.out, "mode %s\n", what)
 	for _, r := range j.Reasons {
@@ -221,7 +221,10 @@ func (e *env) nextAfterDiff(c *cli.Context, p *restore.Plan) {
 	case act > 0:
 		fmt.Fprintf(e.out, "nothing was changed. next: %s --apply\n", e.again(c, "restore", string(p.Snapshot)))
 	case held > 0:
-		fmt.Fprintf(e.out, "nothing was changed, and nothing can be restored by itself: decide about the %d held ones\n", held)
+		fmt.Fprintf(e.out, "nothing was changed, and nothing can be restored by itself: %d held\n", held)
+		e.printDecisions(c, p)
+	case p.Lineage.Mode != lineage.Complete:
+		fmt.Fprintln(e.out, "nothing is missing and nothing was changed; what was enqueued between the snapshot and the loss is in no snapshot")
 	default:
 		fmt.Fprintln(e.out, "nothing is missing and nothing was changed")
 	}

@@ -20,7 +20,7 @@ import (
 // fsckOut is verify --live --json and restore --repair --json.
 type fsckOut struct {
 	Jobs     int64                  `json:"jobs"`
-	Breaches []verify.Breach        `json:"breaches,omitempty"`
+	Breaches []verify.Breach        `json:"breaches"`
 	Applied  bool                   `json:"applied"`
 	Counts   map[restore.Result]int `json:"counts,omitempty"`
 	Repairs  []restore.Repair       `json:"repairs,omitempty"`
@@ -129,10 +129,10 @@ func (e *env) verifyLive(c *cli.Context) error {
 	defer func() { _ = r.s.Close() }()
 	faults := faults(up.Breaches)
 	if c.Bool("json") {
-		if err := e.printJSON(fsckOut{Jobs: up.Jobs, Breaches: up.Breaches}); err != nil {
+		if err := e.printJSON(fsckOut{Jobs: up.Jobs, Breaches: append([]verify.Breach{}, up.Breaches...)}); err != nil {
 			return err
 		}
-	} else {
+	} else if len(up.Breaches) > 0 || !c.Bool("quiet") {
 		fmt.Fprintf(e.out, "live Redis against RQ's invariants: %s looked at\n\n", plural(up.Jobs, "job"))
 		e.printBreaches(up.Breaches)
 		repairable := slices.ContainsFunc(up.Breaches, func(b verify.Breach) bool { return b.Repair != "" })
@@ -246,7 +246,8 @@ func (e *env) repair(c *cli.Context) error {
 		return err
 	}
 	skew := time.Duration(up.Facts.ClockSkewMS) * time.Millisecond
-	out := fsckOut{Jobs: up.Jobs, Applied: true, Counts: map[restore.Result]int{}, Repairs: []restore.Repair{}}
+	out := fsckOut{Jobs: up.Jobs, Applied: true, Counts: map[restore.Result]int{restore.Repaired: 0, restore.Skipped: 0, restore.Held: 0, restore.Failed: 0},
+		Breaches: []verify.Breach{}, Repairs: []restore.Repair{}}
 	err = restore.Repairs(c.Context, up.Breaches, restore.RepairOptions{Redis: r, Schema: e.schema, Started: started, Policy: policy, Manned: verify.Manned(up.Workers),
 		Now: func() time.Time { return e.now().Add(skew) }, Outcome: func(x restore.Repair) {
 			out.Counts[x.Result]++
@@ -268,7 +269,7 @@ func (e *env) repair(c *cli.Context) error {
 
 func (e *env) repairDryRun(c *cli.Context, up *verify.Checkup) error {
 	if c.Bool("json") {
-		return e.printJSON(fsckOut{Jobs: up.Jobs, Breaches: up.Breaches})
+		return e.printJSON(fsckOut{Jobs: up.Jobs, Breaches: append([]verify.Breach{}, up.Breaches...)})
 	}
 	fmt.Fprintf(e.out, "repair of live Redis by RQ's invariants: dry run, nothing is changed\n\n")
 	e.printBreaches(up.Breaches)

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/report"
+	"rqvault/internal/snapshot"
 	"rqvault/restore"
 	"rqvault/verify"
 )
@@ -129,6 +130,12 @@ func (e *env) applied(c *cli.Context, cmp *comparison, r *verify.Result, p *rest
 		_, next := classify(stopped)
 		d.Warning = "it did not come to its end: " + oneLine(stopped)
 		d.Next = []report.Choice{{Title: "Run the same command again", Why: strings.ReplaceAll(next, "$REDIS", quote(e.target)), Command: d.Command}}
+		switch {
+		case errors.Is(stopped, snapshot.ErrDamaged):
+			d.Next[0].Title, d.Next[0].Command = "Use an undamaged snapshot", "rqvault verify --all"+e.reach(c)
+		case out.Counts[restore.Refused] > 0 && out.Counts[restore.Failed] == 0:
+			d.Next[0].Title, d.Next[0].Command = "Make a new plan of what is left", e.again(c, "diff", string(p.Snapshot))+" --out plan.json"
+		}
 		return d
 	}
 	next := e.again(c, "diff", string(p.Snapshot))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,7 +113,7 @@ func (e *env) restore(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if torn != nil {
+		if torn != nil && torn.Missing > 0 {
 			return torn.refused(e, c, m.ID)
 		}
 	}
@@ -161,6 +162,10 @@ func (e *env) dryRun(c *cli.Context, p *restore.Plan) error {
 		e.printSteps(p, evident(c))
 		if len(p.Steps) == 0 {
 			fmt.Fprintln(e.out, "nothing to restore")
+			return nil
+		}
+		if !slices.ContainsFunc(p.Steps, func(s restore.Step) bool { return s.Action != verify.Hold }) {
+			e.nextAfterDiff(c, p)
 			return nil
 		}
 		next := e.again(c, "restore", string(p.Snapshot)) + " --apply"
@@ -283,10 +288,10 @@ func partly(out *restoreOut, err error) error {
 	case err != nil && (done > 0 || errors.Is(err, live.ErrUnreachable)):
 		return fmt.Errorf("%w: %w", errPartly, err)
 	case err != nil:
-		return fmt.Errorf("nothing was restored: %w", err)
+		return fmt.Errorf("no job was restored: %w", err)
 	case failed == 0 && refused > 0:
 		return &advice{fmt.Errorf("%w: %s of the plan changed in live since it was made, and live wins", errPartly, plural(int64(refused), "job")),
-			"make a new plan of what is left: rqvault diff --out plan.json"}
+			"make a new plan of what is left: rqvault diff " + string(out.Snapshot) + " --out plan.json"}
 	case failed == 0:
 		return nil
 	}
@@ -304,7 +309,7 @@ func partly(out *restoreOut, err error) error {
 	if done > 0 {
 		return fmt.Errorf("%w: %w", errPartly, err)
 	}
-	return fmt.Errorf("nothing was restored: %w", err)
+	return fmt.Errorf("no job was restored: %w", err)
 }
 
 // afterRefusal says what to do about what Redis answered to a write.
@@ -364,18 +369,25 @@ func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, wh
 	if n[restore.Refused] > 0 {
 		refused = fmt.Sprintf("%d refused, ", n[restore.Refused])
 	}
+	if left := len(p.Steps) - len(out.Outcomes); !whole && left > 0 {
+		refused += fmt.Sprintf("%d not reached, ", left)
+	}
 	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %s%d held, %d failed\n",
 		n[restore.Restored], n[restore.Repaired], n[restore.Skipped], refused, n[restore.Held], n[restore.Failed])
+	if !whole || n[restore.Failed]+n[restore.Refused] > 0 {
+		return
+	}
+	if len(out.Outcomes) == 0 && c.IsSet("keys") {
+		fmt.Fprintln(e.out, "no key that matches is missing, and nothing was changed")
+		return
+	}
 	if len(out.Outcomes) == 0 {
 		fmt.Fprintf(e.out, "nothing of snapshot %s is missing, and nothing was changed\n", out.Snapshot)
 		return
 	}
-	if !whole || n[restore.Failed] > 0 {
+	if len(c.StringSlice("keys")) > 0 || len(p.Steps) > 0 && p.Steps[0].Key != "" {
+		fmt.Fprintf(e.out, "next: see that nothing is missing: %s\n", e.again(c, "restore", string(out.Snapshot)))
 		return
 	}
-	next := e.again(c, "diff", string(out.Snapshot))
-	if len(c.StringSlice("keys")) > 0 || len(p.Steps) > 0 && p.Steps[0].Key != "" {
-		next = e.again(c, "restore", string(out.Snapshot))
-	}
-	fmt.Fprintf(e.out, "next: see that nothing is missing: %s\n", next)
+	fmt.Fprintf(e.out, "next: see that nothing is missing: %s; then take a new snapshot: %s\n", e.again(c, "diff", string(out.Snapshot)), "rqvault backup"+e.reach(c))
 }
