@@ -70,13 +70,18 @@ func (r *Result) orphans(o *Options, live Rows) error {
 		if f.Orphan == nil {
 			return false
 		}
+		// Deleted while a worker had it, a job comes back at its end, without its children.
+		forgot := func(p string) bool {
+			s := parents[JobKey{f.DB, p}]
+			return s.Ended() && s != job.Finished && r.Lineage.Mode == lineage.Complete
+		}
 		pending := func(p string) bool {
 			s := parents[JobKey{f.DB, p}]
-			return s != "" && s != job.Finished
+			return s != "" && s != job.Finished && !forgot(p)
 		}
 		// One that is gone may have been deleted by a person, who then wants no children.
 		unknown := func(p string) bool {
-			return pending(p) || parents[JobKey{f.DB, p}] == "" && r.Lineage.Mode == lineage.Complete
+			return pending(p) || forgot(p) || parents[JobKey{f.DB, p}] == "" && r.Lineage.Mode == lineage.Complete
 		}
 		settled := !slices.ContainsFunc(f.Orphan, pending) && slices.ContainsFunc(f.Parents, unknown)
 		if settled && o.counts(&f) {

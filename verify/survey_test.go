@@ -100,6 +100,7 @@ func TestLostLinks(t *testing.T) {
 		"all parents ended, and nobody started it":     {p: job.Finished, other: job.Finished, want: verify.Misplaced},
 		"so they did, in a server that lost nothing":   {p: job.Finished, other: job.Finished, complete: true, want: verify.Misplaced},
 		"a parent went from a server that lost keys":   {p: gone, other: job.Finished, want: verify.Misplaced},
+		"the parent failed after it was deleted":       {p: job.Failed, other: job.Finished, complete: true, want: verify.Intact},
 		"a parent was deleted":                         {p: gone, other: job.Finished, complete: true, want: verify.Intact},
 	} {
 		both := func(r *job.Row) {

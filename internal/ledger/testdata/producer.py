@@ -94,10 +94,16 @@ class Producer:
                 job.requeue()
             elif what == "cancel" and job.get_status() in ("queued", "deferred", "scheduled"):
                 job.cancel()
-            elif what == "delete" and job.get_status() != "started":
+            elif what == "delete" and self.mine(job):
                 job.delete()
         except (NoSuchJobError, InvalidJobOperation):
             pass  # it has ended, or a worker was quicker
+
+    def mine(self, job):
+        """Whether no worker has the job or can take it: RQ writes one anew that is deleted while it runs."""
+        if job.get_status() == "queued":
+            return self.connection.lrem(Queue(job.origin, connection=self.connection).key, 1, job.id) == 1
+        return job.is_finished or job.is_failed or job.is_canceled or job.is_deferred
 
     def run(self, count, rate, meddle):
         """Enqueues that many jobs, about rate jobs a second."""
