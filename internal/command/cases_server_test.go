@@ -68,15 +68,13 @@ queue('q').enqueue('tasks.note', job_id='grandchild', depends_on=q)
 		return !strings.Contains(key, "parent") && key != "rq:queue:p" && key != "rq:queues"
 	})
 	g := newGate(t, v.s.Socket(), "evalsha")
-	for n, met := 0, true; met; n++ {
+	for n, again := 0, true; again; n++ {
 		was.load(t, v.s)
-		met = false
 		g.meanwhile(n, func() {
-			met = true
 			v.rq(`work('p')`)
 		})
 		v.restore(0, "--redis", g.url())
-		if !met {
+		if again = g.met(); !again {
 			if n < 4 {
 				t.Errorf("only %d script calls were made", n)
 			}
@@ -122,13 +120,11 @@ work('ended')
 	g := newGate(t, v.s.Socket(), "dump")
 	for _, n := range []int{1, 6, 10, 11, 12} {
 		was.load(t, v.s)
-		met := false
 		g.meanwhile(n, func() {
-			met = true
 			v.rq(`SimpleWorker([queue('q')], connection=c).work(burst=True, max_jobs=4, logging_level='CRITICAL')`)
 		})
 		v.want(0, "backup", "--via", "scan", "--redis", g.url())
-		if !met || len(v.ran()) != 4 {
+		if !g.met() || len(v.ran()) != 4 {
 			t.Fatalf("no job moved before dump %d", n)
 		}
 		v.want(0, "verify")

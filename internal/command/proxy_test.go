@@ -62,8 +62,16 @@ func (g *gate) arm(n int, stop func()) {
 
 // meanwhile lets n of the counted commands through, calls meet, and then lets all through.
 func (g *gate) meanwhile(n int, meet func()) {
-	g.arm(n, nil)
-	g.meet = meet
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left, g.stop, g.meet = n, nil, meet
+}
+
+// met reports whether what meanwhile was given has been called.
+func (g *gate) met() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.meet == nil
 }
 
 // pass reports whether one more script call may go through.

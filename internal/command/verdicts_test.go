@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rqvault/internal/redistest"
+	"rqvault/internal/rq"
 )
 
 // TestVerdicts changes one thing in live data that is otherwise as the snapshot has it.
@@ -46,11 +47,11 @@ w.prepare_job_execution(run)
 		{"running, and gone", "run", "in_flight", "hold", nil, func() { v.s.Do("DEL", "rq:job:run", "rq:wip:run") }},
 		{"running, and its worker has signed since", "run", "in_flight", "hold", nil, func() {
 			v.s.Do("DEL", "rq:job:run", "rq:wip:run")
-			v.s.Do("HSET", "rq:job:run", "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+			v.s.Do("HSET", "rq:job:run", "last_heartbeat", rq.FormatTime(time.Now()))
 		}},
 		{"queued, and a worker has signed since", "b", "in_flight", "hold", nil, func() {
 			v.evict("b")
-			v.s.Do("HSET", "rq:job:b", "last_heartbeat", "2026-01-01T00:00:00.000000Z")
+			v.s.Do("HSET", "rq:job:b", "last_heartbeat", rq.FormatTime(time.Now()))
 		}},
 		{"queued, and now running by a later worker", "b", "in_flight", "hold", nil, func() {
 			v.evict("b")

@@ -8,6 +8,9 @@ import (
 )
 
 // outage is one way to lose work.
+// deleted is the outage in which single keys vanish.
+const deleted = "random keys deleted"
+
 type outage struct {
 	name   string
 	strike func(r *run)
@@ -30,7 +33,7 @@ var outages = []outage{
 		r.b.outage = time.Now()
 		r.s.Do("FLUSHALL")
 	}},
-	{name: "random keys deleted", strike: (*run).shred},
+	{name: deleted, strike: (*run).shred},
 	{name: "worker killed in mid-job", strike: (*run).murder},
 }
 

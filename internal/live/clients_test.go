@@ -16,9 +16,9 @@ func TestWaitingCountsBlockedClients(t *testing.T) {
 	if n, err := s.Waiting(t.Context()); n != 0 || err != nil {
 		t.Errorf("nobody waits: got %d, %v", n, err)
 	}
-	done := make(chan error, 2)
+	done, c := make(chan error, 2), r.Client()
 	for _, command := range [][]any{{"BLPOP", "q", 0}, {"BLMOVE", "q", "p", "LEFT", "RIGHT", 0}} {
-		go func() { done <- r.Client().Do(context.Background(), command...).Err() }()
+		go func() { done <- c.Do(context.Background(), command...).Err() }()
 	}
 	err := redistest.Poll(20*time.Second, func() error {
 		if n, err := s.Waiting(t.Context()); n != 2 || err != nil {
