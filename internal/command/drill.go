@@ -241,6 +241,9 @@ func (e *env) printDrill(r *restore.DrillResult) {
 	if r.OK {
 		fmt.Fprintf(e.out, "%s came back whole in %s (%s to fetch, %s to load) in %s: %s and %s are just as in the snapshot, compared in %s\n",
 			r.Snapshot, took(r.Seconds.Recovery), took(r.Seconds.Fetch), took(r.Seconds.Load), where, plural(r.Counts.Keys, "key"), plural(r.Counts.Jobs, "job"), took(r.Seconds.Compare))
+		if r.Into != "" {
+			fmt.Fprintln(e.out, "  all of it stays there, payloads included, and workers there wait: flush that server when you are done")
+		}
 	} else {
 		fmt.Fprintf(e.out, "%s did NOT come back whole in %s: %s\n", r.Snapshot, where, plural(r.Counts.Differences, "difference"))
 		for i, d := range r.Differences {
