@@ -6,66 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
-
-// process is a started program and the one goroutine that waits for it.
-type process struct {
-	cmd  *exec.Cmd
-	pid  int
-	done chan struct{}
-}
-
-// startProcess starts cmd from a goroutine that keeps its thread until the program
-// ends. The kernel ties "kill the child when the parent dies" to that thread, and
-// with it no server outlives a test binary that was killed by its time limit.
-func startProcess(cmd *exec.Cmd) (*process, error) {
-	dieWithParent(cmd)
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		if err == nil {
-			p.pid = cmd.Process.Pid
-		}
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-		close(p.done)
-	}()
-	return p, <-started
-}
-
-func (p *process) exited() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// end sends sig and waits. A server that ignores SIGTERM for ten seconds is killed.
-func (p *process) end(sig syscall.Signal) {
-	if p.exited() {
-		return
-	}
-	_ = p.cmd.Process.Signal(sig)
-	select {
-	case <-p.done:
-	case <-time.After(10 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-	}
-}
 
 // binary finds redis-server: RQVAULT_REDIS_SERVER, else the PATH.
 func binary(t testing.TB) string {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"rqvault/internal/child"
 )
 
 // startTimeout is how long a server may take until it answers PING. A loaded CI
@@ -34,7 +36,7 @@ type Server struct {
 	port int
 	tls  *Files
 
-	proc   *process
+	proc   *child.Process
 	client *redis.Client
 }
 
@@ -94,7 +96,7 @@ func (s *Server) Pid() int {
 	if s.proc == nil {
 		return 0
 	}
-	return s.proc.pid
+	return s.proc.Pid()
 }
 
 // URL is the server's address as rqvault takes it, credentials of the default
@@ -204,9 +206,12 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
+// endPatience is how long a server may ignore SIGTERM before it is killed.
+const endPatience = 10 * time.Second
+
 func (s *Server) end(sig syscall.Signal) {
 	if s.proc != nil {
-		s.proc.end(sig)
+		s.proc.End(sig, endPatience)
 		s.proc = nil
 	}
 }
@@ -232,7 +237,7 @@ func (s *Server) start() {
 			s.port = freePort(s.t)
 		}
 		_ = os.Remove(s.Socket())
-		p, err := startProcess(exec.Command(s.bin, s.args()...))
+		p, err := child.Start(exec.Command(s.bin, s.args()...), false)
 		if err != nil {
 			s.t.Fatalf("start %s: %v", s.bin, err)
 		}
@@ -255,7 +260,7 @@ func (s *Server) waitReady() error {
 	})
 	defer probe.Close()
 	return Poll(startTimeout, func() error {
-		if s.proc.exited() {
+		if s.proc.Exited() {
 			return Stop(fmt.Errorf("redis-server exited"))
 		}
 		// Asked first, because go-redis prints a line for every dial that fails.

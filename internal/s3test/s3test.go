@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"rqvault/internal/child"
 	"rqvault/internal/store/s3"
 )
 
@@ -53,7 +54,7 @@ type Server struct {
 	dir     string
 	keyFile string
 	health  string
-	proc    *process
+	proc    *child.Process
 }
 
 // Start runs a server over plain http until the test ends.
@@ -126,7 +127,7 @@ func (s *Server) run() error {
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // not the VGW_… of whoever runs the tests
 	cmd.Stdout, cmd.Stderr = out, out
-	if s.proc, err = startProcess(cmd); err != nil {
+	if s.proc, err = child.Start(cmd, false); err != nil {
 		return err
 	}
 	if err := s.awaitReady(); err != nil {
@@ -161,7 +162,7 @@ func (s *Server) awaitReady() error {
 			}
 		}
 		select {
-		case <-s.proc.done:
+		case <-s.proc.Done():
 			return errors.New("it ended at once")
 		case <-ctx.Done():
 			return errors.New("it does not get ready")
@@ -171,7 +172,7 @@ func (s *Server) awaitReady() error {
 }
 
 // Kill ends the server at once, as a crash would. Its data stay.
-func (s *Server) Kill() { s.proc.kill() }
+func (s *Server) Kill() { s.proc.Kill() }
 
 // Restart starts a killed server again on the same address and data.
 func (s *Server) Restart(t testing.TB) {
@@ -182,7 +183,7 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
-func (s *Server) stop() { s.proc.stop(stopTime) }
+func (s *Server) stop() { s.proc.End(os.Interrupt, stopTime) }
 
 // NewBucket makes another empty bucket and returns its name.
 func (s *Server) NewBucket(t testing.TB) string {

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rqvault/internal/child"
 )
 
 // What can be wrong with a private server.
@@ -36,7 +38,7 @@ const maxSocket = 103
 // Server is a private redis-server, or the place for one that is not started yet.
 type Server struct {
 	bin, version, dir string
-	proc              *process
+	proc              *child.Process
 }
 
 // New finds the program, by its path or its name in PATH, and makes the directory, below
@@ -94,7 +96,7 @@ func (s *Server) Pid() int {
 	if s.proc == nil {
 		return 0
 	}
-	return s.proc.pid
+	return s.proc.Pid()
 }
 
 // Start runs the server and returns when it has loaded the dump, which is removed then.
@@ -104,7 +106,7 @@ func (s *Server) Start(ctx context.Context, databases int) error {
 		"--dir", s.dir, "--dbfilename", "dump.rdb", "--save", "", "--appendonly", "no", "--daemonize", "no",
 		"--logfile", s.log(), "--maxmemory", "0", "--databases", strconv.Itoa(databases))
 	cmd.Dir = s.dir
-	p, err := startProcess(cmd)
+	p, err := child.Start(cmd, true)
 	if err != nil {
 		return fmt.Errorf("%w: start %s: %w", ErrMissing, s.bin, err)
 	}
@@ -113,7 +115,7 @@ func (s *Server) Start(ctx context.Context, databases int) error {
 	defer tick.Stop()
 	for !s.ready() {
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return s.why()
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -167,7 +169,7 @@ func (s *Server) why() error {
 // Close ends the server and removes its directory.
 func (s *Server) Close() error {
 	if s.proc != nil {
-		s.proc.kill()
+		s.proc.Kill()
 	}
 	return os.RemoveAll(s.dir)
 }
