@@ -1,8 +1,6 @@
 package command
 
 import (
-	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,7 +34,7 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 				line = append(line, "--"+name, quote(v))
 			}
 		case *cli.StringFlag:
-			if name == "redis-password" || name == "into-password" {
+			if isSecret(name) {
 				line = append(line, "--"+name+" …")
 				continue
 			}
@@ -90,15 +88,11 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(clean(s), "'", `'\''`) + "'"
 }
 
-// withoutPassword blanks the password of a URL, if it has one.
-func withoutPassword(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
-		return s
-	}
-	if _, has := u.User.Password(); !has {
-		return s
-	}
-	at := strings.LastIndexByte(s, '@')
-	return fmt.Sprintf("%s://%s:…%s", u.Scheme, u.User.Username(), s[at:])
-}
+// isSecret reports whether a flag's value must never be printed.
+func isSecret(name string) bool { return strings.HasSuffix(name, "-password") }
+
+// password is the one in a URL, up to the last @ of a word: more rather than less.
+var password = regexp.MustCompile(`(://[^:@/\s]*:)[^\s]*@`)
+
+// withoutPassword blanks the password of whatever looks like a URL that has one.
+func withoutPassword(s string) string { return password.ReplaceAllString(s, "${1}…@") }

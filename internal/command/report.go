@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -183,9 +182,6 @@ func policyWords(p *restore.Plan) string {
 	return strings.Join(words, ", ")
 }
 
-// password is the one in a URL, up to the last @ of a word: more rather than less.
-var password = regexp.MustCompile(`(://[^:@/\s]*:)[^\s]*@`)
-
 // commandLine writes the arguments as they were typed, without passwords.
 func commandLine(args []string) string {
 	words := []string{"rqvault"}
@@ -196,12 +192,12 @@ func commandLine(args []string) string {
 		switch {
 		case secret:
 			arg, secret = "…", false
-		case isFlag && name == "redis-password" && assigned:
-			arg = "--redis-password=…"
-		case isFlag && name == "redis-password":
+		case isFlag && isSecret(name) && assigned:
+			arg = "--" + name + "=…"
+		case isFlag && isSecret(name):
 			secret = true
 		}
-		words = append(words, quote(password.ReplaceAllString(arg, "${1}…@")))
+		words = append(words, quote(withoutPassword(arg)))
 	}
 	return strings.Join(words, " ")
 }

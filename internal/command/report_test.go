@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"html"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -245,4 +246,25 @@ for n in 'ab': queue('q').enqueue('tasks.note', job_id=n)
 	}
 	v.typed(0, line+" --apply")
 	v.wantList("q", "a", "b")
+}
+
+// Every password on the command line is blanked, the target's too.
+func TestAReportOfADrillHoldsNoPassword(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`queue('q').enqueue('tasks.note', job_id='a')`)
+	v.backup()
+	to := redistest.Start(t, redistest.WithTCP(), redistest.WithPassword("hunter2"))
+	target, err := url.Parse(to.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.User = nil
+	name := filepath.Join(t.TempDir(), "r.html")
+	v.want(0, "drill", "--into", target.String(), "--into-password", "hunter2", "--report", name)
+	v.page(name)
+	v.want(0, "drill", "--into", target.String(), "--into-password=hunter2", "--replace-all", "--report", name)
+	if c := commands(v.page(name)); !strings.Contains(c[len(c)-1], "--into-password=…") {
+		t.Errorf("made by %q, want the password blanked", c[len(c)-1])
+	}
 }
