@@ -251,14 +251,7 @@ func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
 		return err
 	}
 	a.batch = append(a.batch, pending{row, s, c, a.w.fields})
-	for _, arg := range c.Args {
-		switch v := arg.(type) {
-		case []byte:
-			a.batchBytes += len(v)
-		case string:
-			a.batchBytes += len(v)
-		}
-	}
+	a.batchBytes += bytesOf(c.Args)
 	if len(a.batch) < batchCalls && a.batchBytes < batchBytes {
 		return nil
 	}

@@ -15,23 +15,24 @@ func (f *filler) add(ctx context.Context, e filling) error {
 		}
 	}
 	f.batch = append(f.batch, e)
-	f.batchBytes += bytesOf(e.commands)
+	for _, c := range e.commands {
+		f.batchBytes += bytesOf(c)
+	}
 	if len(f.batch) < batchCalls && f.batchBytes < batchBytes {
 		return nil
 	}
 	return f.flush(ctx)
 }
 
-func bytesOf(commands [][]any) int {
+// bytesOf is the size of the arguments of a command or call.
+func bytesOf(args []any) int {
 	n := 0
-	for _, c := range commands {
-		for _, arg := range c {
-			switch v := arg.(type) {
-			case []byte:
-				n += len(v)
-			case string:
-				n += len(v)
-			}
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case []byte:
+			n += len(v)
+		case string:
+			n += len(v)
 		}
 	}
 	return n

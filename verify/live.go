@@ -30,7 +30,7 @@ type Image interface {
 	Rows() Rows // may be read again
 	Watermark() time.Time
 	Workers() []job.Worker
-	Marks() *Marks                   // of the queue library's keys
+	Marks() *Marks                   // of the queue library's keys; nil unless they were asked for
 	Registered() map[string][]string // names in the set of queues, by database
 	// Atomic reports whether all of it is from one instant.
 	Atomic() bool

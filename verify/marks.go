@@ -31,6 +31,9 @@ func NewMarks(schema job.Schema) *Marks {
 	return &Marks{schema: schema, scheduled: map[queueName]bool{}}
 }
 
+// Reset forgets all keys.
+func (m *Marks) Reset() { *m = *NewMarks(m.schema) }
+
 // Note takes the next key.
 func (m *Marks) Note(row *index.KeyRow) error {
 	name := row.Name()

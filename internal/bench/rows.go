@@ -16,6 +16,7 @@ import (
 
 	library "github.com/hdt3213/rdb/core"
 	"github.com/hdt3213/rdb/model"
+	"github.com/redis/go-redis/v9"
 
 	"rqvault/internal/index"
 	"rqvault/internal/rdb"
@@ -229,27 +230,35 @@ func saved(s *server, done <-chan struct{}) (from, to time.Time) {
 	}
 }
 
-// scanDump reads all keys by SCAN and DUMP, in pipelines, as a program on go-redis does.
-func scanDump(s *server) error {
-	ctx := context.Background()
+// scan calls each with the keys that match, a page at a time.
+func scan(s *server, match string, each func(keys []string) error) error {
 	var cursor uint64
 	for {
-		keys, next, err := s.Scan(ctx, cursor, "", 1000).Result()
+		keys, next, err := s.Scan(context.Background(), cursor, match, 1000).Result()
+		if err == nil {
+			err = each(keys)
+		}
 		if err != nil {
-			return err
-		}
-		p := s.Pipeline()
-		for _, k := range keys {
-			p.Dump(ctx, k)
-			p.PTTL(ctx, k)
-		}
-		if _, err := p.Exec(ctx); err != nil {
 			return err
 		}
 		if cursor = next; cursor == 0 {
 			return nil
 		}
 	}
+}
+
+// scanDump reads all keys by SCAN and DUMP, in pipelines, as a program on go-redis does.
+func scanDump(s *server) error {
+	ctx := context.Background()
+	return scan(s, "", func(keys []string) error {
+		p := s.Pipeline()
+		for _, k := range keys {
+			p.Dump(ctx, k)
+			p.PTTL(ctx, k)
+		}
+		_, err := p.Exec(ctx)
+		return err
+	})
 }
 
 // storedDump is the size of a snapshot's dump as it is stored.
@@ -284,26 +293,19 @@ func restores(s *server, path string) error {
 	}
 	w := &pipeline{Writer: bufio.NewWriterSize(f, 1<<20)}
 	ctx := context.Background()
-	var cursor uint64
-	for {
-		keys, next, err := s.Scan(ctx, cursor, "rq:job:*", 1000).Result()
-		if err != nil {
-			return err
-		}
+	err = scan(s, "rq:job:*", func(keys []string) error {
 		p := s.Pipeline()
-		for _, k := range keys {
-			p.Dump(ctx, k)
+		dumps := make([]*redis.StringCmd, len(keys))
+		for i, k := range keys {
+			dumps[i] = p.Dump(ctx, k)
 		}
-		dumps, err := p.Exec(ctx)
-		if err != nil {
+		if _, err := p.Exec(ctx); err != nil {
 			return err
 		}
 		for i, k := range keys {
-			payload, _ := dumps[i].(interface{ Result() (string, error) }).Result()
-			w.command("RESTORE", k, "0", payload)
+			w.command("RESTORE", k, "0", dumps[i].Val())
 		}
-		if cursor = next; cursor == 0 {
-			return errors.Join(w.Flush(), f.Close())
-		}
-	}
+		return nil
+	})
+	return errors.Join(err, w.Flush(), f.Close())
 }

@@ -56,11 +56,8 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		_ = server.Close()
 		return nil, err
 	}
-	r := &liveRedis{s: server, schema: e.schema, since: m.CreatedAt, scripts: map[string]*live.Script{}}
-	r.image = source.ImageOptions{
-		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
-		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
-	}
+	r := e.liveRedis(c, server)
+	r.since = m.CreatedAt
 	for db := range m.Counts.ByDB {
 		if n, err := strconv.Atoi(db); err == nil {
 			r.dbs = append(r.dbs, n)

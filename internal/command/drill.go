@@ -74,7 +74,7 @@ func (e *env) drill(c *cli.Context) error {
 	}
 	e.stopProgress()
 	if !c.Bool("no-stamp") {
-		e.stampDrill(c.Context, cat, r.Verification(m.StoredSize()))
+		e.stamp(c.Context, cat, r.Verification(m.StoredSize()))
 	}
 	if c.Bool("json") {
 		err = e.printJSON(r)
@@ -224,13 +224,6 @@ func (v fileValues) Read(_ context.Context, offset, length int64) ([]byte, error
 	b := make([]byte, length)
 	_, err := v.f.ReadAt(b, offset)
 	return b, err
-}
-
-// stampDrill stores the result; a store that may only be read is no reason to fail.
-func (e *env) stampDrill(ctx context.Context, cat *snapshot.Catalog, v snapshot.Verification) {
-	if err := cat.Stamp(ctx, v); err != nil {
-		e.warn([]string{"the result could not be stored: " + err.Error()})
-	}
 }
 
 func (e *env) printDrill(r *restore.DrillResult) {

@@ -10,9 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/index"
-	"rqvault/internal/live"
 	"rqvault/internal/snapshot"
-	"rqvault/internal/source"
 	"rqvault/restore"
 	"rqvault/verify"
 )
@@ -49,11 +47,8 @@ func (e *env) fsck(c *cli.Context, readOnly bool) (*verify.Checkup, *liveRedis, 
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &liveRedis{s: server, schema: e.schema, scripts: map[string]*live.Script{}}
-	r.image = source.ImageOptions{
-		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
-		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
-	}
+	r := e.liveRedis(c, server)
+	r.image.Marks = verify.NewMarks(e.schema)
 	facts, err := server.Facts(c.Context)
 	if err != nil {
 		_ = server.Close()
@@ -127,7 +122,6 @@ func (e *env) verifyLive(c *cli.Context) error {
 		return err
 	}
 	defer func() { _ = r.s.Close() }()
-	faults := faults(up.Breaches)
 	if c.Bool("json") {
 		if err := e.printJSON(fsckOut{Jobs: up.Jobs, Breaches: append([]verify.Breach{}, up.Breaches...)}); err != nil {
 			return err
@@ -145,32 +139,25 @@ func (e *env) verifyLive(c *cli.Context) error {
 			fmt.Fprintln(e.out, "nothing was changed, and nothing of this can be repaired by itself")
 		}
 	}
-	if faults > 0 {
+	if counted(up.Breaches, verify.Severity.Counts) > 0 {
 		return errFindings
 	}
 	return nil
 }
 
-func faults(all []verify.Breach) int {
+// counted is how many breaches are of such a severity.
+func counted(all []verify.Breach, counts func(verify.Severity) bool) int {
 	n := 0
 	for i := range all {
-		if all[i].Counts() {
+		if counts(all[i].Severity) {
 			n++
 		}
 	}
 	return n
 }
 
-// grave counts what hurts jobs. In a snapshot nothing leaks any more.
-func grave(all []verify.Breach) int {
-	n := 0
-	for i := range all {
-		if s := all[i].Severity; s == verify.Critical || s == verify.High {
-			n++
-		}
-	}
-	return n
-}
+// grave is what hurts jobs. In a snapshot nothing leaks any more.
+func grave(s verify.Severity) bool { return s == verify.Critical || s == verify.High }
 
 // printBreaches lists what does not hold, by invariant, the worst first.
 func (e *env) printBreaches(all []verify.Breach) {

@@ -70,7 +70,7 @@ func (e *env) verify(c *cli.Context) error {
 		if !r.OK {
 			damaged++
 		}
-		broken += grave(r.Breaches)
+		broken += counted(r.Breaches, grave)
 		if !c.Bool("json") && !(r.OK && c.Bool("quiet")) {
 			e.printVerified(r)
 		}
@@ -135,15 +135,14 @@ func (e *env) verifyOne(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID, p
 	}
 	out.Seconds = e.now().Sub(began).Round(time.Millisecond).Seconds()
 	if !c.Bool("no-stamp") {
-		e.stamp(c.Context, cat, out)
+		e.stamp(c.Context, cat, snapshot.Verification{Snapshot: id, At: e.now().UTC(), OK: out.OK, Bytes: out.Bytes, Problems: out.Problems})
 	}
 	return out, nil
 }
 
 // stamp stores the result; a store that may only be read is no reason to fail.
-func (e *env) stamp(ctx context.Context, cat *snapshot.Catalog, r verifyOut) {
-	err := cat.Stamp(ctx, snapshot.Verification{Snapshot: r.Snapshot, At: e.now().UTC(), OK: r.OK, Bytes: r.Bytes, Problems: r.Problems})
-	if err != nil {
+func (e *env) stamp(ctx context.Context, cat *snapshot.Catalog, v snapshot.Verification) {
+	if err := cat.Stamp(ctx, v); err != nil {
 		e.warn([]string{"the result could not be stored: " + err.Error()})
 	}
 }

@@ -228,6 +228,16 @@ var (
 	_ restore.Redis = (*liveRedis)(nil)
 )
 
+// liveRedis reads a server's jobs in the way that the command line names.
+func (e *env) liveRedis(c *cli.Context, server *live.Server) *liveRedis {
+	r := &liveRedis{s: server, schema: e.schema, scripts: map[string]*live.Script{}}
+	r.image = source.ImageOptions{
+		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
+		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
+	}
+	return r
+}
+
 func (r *liveRedis) Facts(ctx context.Context) (lineage.Facts, error) { return r.s.Facts(ctx) }
 
 func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, error) {

@@ -20,6 +20,8 @@ type ImageOptions struct {
 	Before  time.Time // the image's watermark is below this instant; zero: there is none
 	// Ours reports whether a restore put the job there; it may be nil.
 	Ours func(db int, id string) bool
+	// Marks takes what keys tell besides jobs, afresh for each image; nil: nobody asks.
+	Marks *verify.Marks
 	// Seen is told how many keys were read; it may be nil.
 	Seen func(keys int64)
 }
@@ -32,8 +34,11 @@ func Image(ctx context.Context, o ImageOptions) (verify.Image, error) {
 	if !o.Before.IsZero() {
 		bo.Before = o.Before.UnixMicro()
 	}
-	im := &image{marks: verify.NewMarks(o.Schema), seen: o.Seen}
-	bo.Keys = im.marks.Note
+	im := &image{marks: o.Marks, seen: o.Seen}
+	if o.Marks != nil {
+		o.Marks.Reset()
+		bo.Keys = o.Marks.Note
+	}
 	im.b = index.NewBuilder(o.Schema, bo)
 	var err error
 	if o.Via == "" || o.Via == Auto || o.Via == Scan {
