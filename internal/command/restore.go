@@ -54,30 +54,13 @@ func (e *env) restore(c *cli.Context) error {
 	if c.Bool("repair") {
 		return e.repair(c)
 	}
-	var reviewed *restore.Plan
+	reviewed, err := e.reviewed(c)
+	if err != nil {
+		return err
+	}
 	ref := c.Args().First()
-	if name := c.String("plan"); name != "" {
-		if c.Args().Present() || c.IsSet("queue") || c.IsSet("job") || c.IsSet("status") || c.IsSet("keys") {
-			return usage("--plan says itself what to restore: give no snapshot and no selection beside it")
-		}
-		for _, n := range []string{"policy", "started", "assume", "extend-ttl"} {
-			if typed(e.args, []string{n}) {
-				return usage("--%s belongs to the comparison that made the plan: make a new one with rqvault diff --%s … --out plan.json", n, n)
-			}
-		}
-		p, err := readPlan(name)
-		if err != nil {
-			return err
-		}
-		reviewed, ref = p, string(p.Snapshot)
-	} else if c.NArg() > 1 {
-		return usage("one snapshot at most")
-	}
-	if c.Int("resume-rate") < 0 || c.Int64("max-queue-depth") < 0 {
-		return usage("--resume-rate and --max-queue-depth are counts: use 0 for no limit")
-	}
-	if c.Bool("suspend") && (c.Int64("max-queue-depth") > 0 || c.IsSet("keys")) {
-		return usage("--suspend goes with jobs, and without --max-queue-depth: queues do not shrink while the workers are suspended")
+	if reviewed != nil {
+		ref = string(reviewed.Snapshot)
 	}
 	page, err := e.openReport(c)
 	if err != nil {
@@ -129,6 +112,33 @@ func (e *env) restore(c *cli.Context) error {
 		err = errors.Join(err, page.write(func() *report.Data { return e.applied(c, cmp, result, plan, out, began, err) }))
 	}
 	return err
+}
+
+// reviewed checks what the command line asks for, and reads the plan that it names; nil
+// where it names none.
+func (e *env) reviewed(c *cli.Context) (p *restore.Plan, err error) {
+	if name := c.String("plan"); name != "" {
+		if c.Args().Present() || c.IsSet("queue") || c.IsSet("job") || c.IsSet("status") || c.IsSet("keys") {
+			return nil, usage("--plan says itself what to restore: give no snapshot and no selection beside it")
+		}
+		for _, n := range []string{"policy", "started", "assume", "extend-ttl"} {
+			if typed(e.args, []string{n}) {
+				return nil, usage("--%s belongs to the comparison that made the plan: make a new one with rqvault diff --%s … --out plan.json", n, n)
+			}
+		}
+		if p, err = readPlan(name); err != nil {
+			return nil, err
+		}
+	} else if c.NArg() > 1 {
+		return nil, usage("one snapshot at most")
+	}
+	if c.Int("resume-rate") < 0 || c.Int64("max-queue-depth") < 0 {
+		return nil, usage("--resume-rate and --max-queue-depth are counts: use 0 for no limit")
+	}
+	if c.Bool("suspend") && (c.Int64("max-queue-depth") > 0 || c.IsSet("keys")) {
+		return nil, usage("--suspend goes with jobs, and without --max-queue-depth: queues do not shrink while the workers are suspended")
+	}
+	return p, nil
 }
 
 // choose makes the plan, or checks that a reviewed one still fits the server. The result
