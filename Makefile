@@ -45,10 +45,11 @@ demo-s3: ## the same in short, with the snapshots in an S3 bucket
 	@tools/demo-s3.sh
 
 # For make ledger and make healthy: how often, from which seed, how long jobs are produced
-# in a run, how many runs work at once, and (for ledger) which outage and policy, as go
+# in a run, how many a second, how many runs work at once, and (for ledger) which outage and policy, as go
 # test -run wants them, such as ONLY='FLUSHALL/at-most-once'.
 SEED ?= 0
 DURATION ?= 2s
+RATE ?= 60
 AT_ONCE ?= 3
 ONLY ?=
 
@@ -57,14 +58,14 @@ ledger: RUNS ?= 20
 ledger: ## lose real work in five ways, RUNS (20) times each, and count what became of it
 	@tools/setup.sh ledger
 	cd internal/ledger && go test -count 1 -timeout 6h -parallel 60 -run "^TestLedger$$/^outage$$/$(ONLY)" \
-		-args -runs $(RUNS) -seed $(SEED) -duration $(DURATION) -at-once $(AT_ONCE) -table ../../docs/recovery.md
+		-args -runs $(RUNS) -seed $(SEED) -duration $(DURATION) -rate $(RATE) -at-once $(AT_ONCE) -table ../../docs/recovery.md
 
 .PHONY: healthy
 healthy: RUNS ?= 100
 healthy: ## see that a Redis which only works on gives no false alarm, in RUNS (100) runs
 	@tools/setup.sh ledger
 	cd internal/ledger && go test -count 1 -timeout 6h -parallel $(AT_ONCE) -run '^TestHealthy$$' \
-		-args -runs $(RUNS) -seed $(SEED) -duration $(DURATION) -at-once $(AT_ONCE)
+		-args -runs $(RUNS) -seed $(SEED) -duration $(DURATION) -rate $(RATE) -at-once $(AT_ONCE)
 
 # For make bench and bench-full: how often each row is measured, and which rows, by a part
 # of their names.

@@ -92,6 +92,9 @@ func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 			a.steps[verify.JobKey{DB: s.DB, ID: s.JobID}] = s
 		}
 	}
+	if err := settle(ctx, p, o); err != nil {
+		return err
+	}
 	a.total = len(a.steps)
 	if a.total == 0 {
 		return nil

@@ -134,7 +134,7 @@ func without(all map[string]entry, prefixes ...string) map[string]entry {
 	out := maps.Clone(all)
 	maps.DeleteFunc(out, func(k string, _ entry) bool {
 		_, key, _ := strings.Cut(k, "/")
-		return key == restore.LedgerKey || slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+		return key == restore.LedgerKey || key == restore.SettledKey || slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 	})
 	return out
 }

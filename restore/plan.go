@@ -31,7 +31,9 @@ type Plan struct {
 	Policies  map[string]verify.Policy `json:"policies,omitempty"` // of single queues
 	Lineage   lineage.Judgement        `json:"lineage"`
 	Counts    map[verify.Verdict]int   `json:"counts"`
-	Steps     []Step                   `json:"steps"`
+	// Settled are fingerprints, by database, of the jobs that need nothing: see verify.Settled.
+	Settled map[int32][]byte `json:"settled,omitempty"`
+	Steps   []Step           `json:"steps"`
 }
 
 // Step is one job to act on, or one that a person must decide about.

@@ -38,6 +38,9 @@ func (c *Context) judgeGone(s, l *job.Row) Finding {
 	if restored && waiting(l) == nil {
 		return finding(s, Completed, None, "an earlier restore put it back, and it has left since")
 	}
+	if c.settled(s) && waiting(l) == nil {
+		return finding(s, Completed, None, "an earlier restore found nothing to do about it, and it has left since")
+	}
 	if s.ExpireAt != 0 && s.ExpireAt <= c.Now.UnixMilli() && !(c.extensible(s) && (waiting(l) != nil || c.lossy(s.DB))) {
 		return finding(s, Expired, None, "its own expiry passed %s", clock(s.ExpireAt*1000))
 	}
@@ -192,16 +195,30 @@ func (c *Context) loaded(s *job.Row) bool {
 	return c.Lineage.Mode == lineage.Older && !until.IsZero() && s.Version() < until.Add(-clockDoubt).UnixMicro()
 }
 
+// judgeUnlost is for a job that is gone from a database that seems to have lost nothing.
+func (c *Context) judgeUnlost(s *job.Row) Finding {
+	ended := "it ended or was deleted"
+	deleted := c.recorded(s) && !c.recordless(s)
+	if deleted {
+		ended = "it was deleted (of its end RQ would still have a record)"
+	}
+	f := finding(s, Completed, None, "gone without a trace of a loss: %s", ended)
+	switch {
+	case c.Lineage.Mode == lineage.Complete:
+		f = finding(s, Completed, None, "live holds everything up to the snapshot, so %s since", ended)
+	case c.Lineage.Flushed:
+		f = finding(s, Completed, None, "the flush was of another database: this one still has jobs from the snapshot, so %s", ended)
+	}
+	f.deleted = deleted
+	return f
+}
+
 func (c *Context) judgeByMode(s *job.Row) Finding {
 	switch {
 	case !c.lossy(s.DB) && c.Cut[s.DB] && s.Status != job.RateLimited:
 		return c.judgeCut(s)
-	case !c.lossy(s.DB) && c.Lineage.Mode == lineage.Complete:
-		return finding(s, Completed, None, "live holds everything up to the snapshot, so it ended or was deleted since")
-	case !c.lossy(s.DB) && c.Lineage.Flushed:
-		return finding(s, Completed, None, "the flush was of another database: this one still has jobs from the snapshot, so it ended or was deleted")
 	case !c.lossy(s.DB):
-		return finding(s, Completed, None, "gone without a trace of a loss, as ended jobs go")
+		return c.judgeUnlost(s)
 	case c.loaded(s):
 		return finding(s, Completed, None, "it is older than the data Redis came back with, so that had it: it has ended or was deleted since")
 	case s.Status == job.RateLimited:

@@ -29,6 +29,9 @@ type Context struct {
 	// Halfway reports whether such a restore was stopped before its last step for the job.
 	// It may be nil.
 	Halfway func(k JobKey) bool
+	// Settled are the jobs about which a restore since the snapshot had nothing to do. It
+	// may be nil.
+	Settled *Settled
 	// Kept lists the databases that were certainly not emptied since the snapshot.
 	Kept map[int32]bool
 	// Gone lists the databases from which records vanished that nothing but a loss removes.
@@ -41,6 +44,7 @@ type Context struct {
 	signs  *signs
 	sure   map[int32]bool          // of those in Cut, where no earlier job of an id can have left the signs
 	gone   map[queueName]*unlisted // lists that vanished, by the jobs they held
+	again  map[int32]bool          // those in Cut that lost keys after the restore that settled jobs
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.
 	Survivor func(db int32, queue string, position int64)
@@ -105,6 +109,9 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 				return
 			}
 			f := c.judge(p.snap, p.live)
+			if p.snap != nil && p.snap.Exists {
+				f.created = p.snap.CreatedAt
+			}
 			if p.snap != nil && p.live != nil {
 				c.survivor(p.snap, p.live)
 				c.note(p.snap, p.live)

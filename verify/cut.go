@@ -18,6 +18,8 @@ type signs struct {
 	cut      map[int32]*sightings    // by database
 	unlisted map[queueName]*unlisted // queued jobs that are in no list
 	ended    map[JobKey]string       // jobs that must have ended, and which child says so
+	dbs      map[int32]bool          // databases of which the snapshot has jobs
+	again    map[int32]bool          // databases in which one of them was settled: they were cut once more
 	// registries are those that jobs of the snapshot stood in.
 	registries map[registryName]*lostRegistry
 }
@@ -29,6 +31,10 @@ type sightings struct {
 	first string // in words
 	sure  bool   // one is of an id that is used only once
 }
+
+// settled reports whether a restore since the snapshot had nothing to do about the job,
+// and no key of its database can have vanished after that.
+func (c *Context) settled(s *job.Row) bool { return c.Settled.has(s) && !c.again[s.DB] }
 
 // unique reports whether an id has the form of a UUID, as RQ makes them: such an id never
 // has a second job, of which what is seen could be the trace.
@@ -52,7 +58,7 @@ type unlisted struct {
 }
 
 func newSigns() *signs {
-	return &signs{cut: map[int32]*sightings{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}, registries: map[registryName]*lostRegistry{}}
+	return &signs{cut: map[int32]*sightings{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}, dbs: map[int32]bool{}, again: map[int32]bool{}, registries: map[registryName]*lostRegistry{}}
 }
 
 // note looks at one job that both sides know something of.
@@ -66,6 +72,7 @@ func (c *Context) note(s, l *job.Row) {
 		}
 		c.signs.cut[s.DB].jobs++
 		c.signs.cut[s.DB].sure = c.signs.cut[s.DB].sure || unique(s.ID)
+		c.signs.again[s.DB] = c.signs.again[s.DB] || c.Settled.has(s)
 	}
 	c.noteRegistry(s, l)
 	c.noteUnlisted(s, l)
@@ -170,14 +177,13 @@ func (c *Context) noteChild(s, l *job.Row) {
 	default:
 		return
 	}
-	if c.signed(s) || !c.lossy(s.DB) && !c.Cut[s.DB] {
+	if c.signed(JobKey{s.DB, s.ID}) || !c.lossy(s.DB) && !c.Cut[s.DB] {
 		return
 	}
 	c.signs.ended[JobKey{s.DB, s.Parents[0]}] = s.ID
 }
 
-func (c *Context) signed(s *job.Row) bool {
-	k := JobKey{s.DB, s.ID}
+func (c *Context) signed(k JobKey) bool {
 	return c.Restored != nil && c.Restored(k) || c.Halfway != nil && c.Halfway(k)
 }
 

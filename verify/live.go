@@ -23,6 +23,8 @@ type Live interface {
 	// Restored returns the jobs that restores signed for since the snapshot: true where
 	// nothing is left to do, false where one was stopped in the middle of a job.
 	Restored(ctx context.Context) (map[JobKey]bool, error)
+	// Settled returns the jobs about which restores since the snapshot had nothing to do.
+	Settled(ctx context.Context) (*Settled, error)
 }
 
 // Image is what a live Redis held.
@@ -72,6 +74,11 @@ type Result struct {
 	Counts   map[Verdict]int // of those selected
 	Findings []Finding       // all that are not intact
 	Intact   map[Queue]int   // those selected that are, by queue
+	// Settled are, where live lost anything, the jobs of the snapshot that need nothing.
+	Settled *Settled
+	// Deleted counts the jobs, of those selected, that are gone though RQ would still have
+	// the record of their end, from a server that seems to have lost nothing.
+	Deleted int
 }
 
 // Against compares a live Redis with a snapshot. If it finds anything to act on that may
@@ -174,6 +181,10 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
+	settled, err := o.Live.Settled(ctx)
+	if err != nil {
+		return nil, false, err
+	}
 	image, err := o.Live.Image(ctx, facts.Loaded())
 	if err != nil {
 		return nil, false, err
@@ -189,7 +200,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	}
 	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: Manned(image.Workers()),
 		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started, Queues: o.Queues, ExtendTTL: o.ExtendTTL,
-		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor,
+		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor, Settled: settled,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
 	if judgement.Flushed || judgement.Blind || judgement.Unsure {
 		if c.Kept, c.Gone, err = o.survey(image.Rows(), restored); err != nil {
@@ -216,9 +227,12 @@ func (o *Options) compare(c *Context, facts lineage.Facts, live Rows) (*Result, 
 		return nil, err
 	}
 	cut, sure, reasons := c.cuts()
+	if o.Assume == lineage.Vanished {
+		cut, sure = c.signs.dbs, c.signs.dbs
+	}
 	maps.DeleteFunc(cut, func(db int32, _ bool) bool { return c.lossy(db) })
 	if len(cut) > 0 {
-		c.Cut, c.sure, c.gone = cut, sure, c.signs.unlisted
+		c.Cut, c.sure, c.gone, c.again = cut, sure, c.signs.unlisted, c.signs.again
 		c.Lineage.Mode = lineage.Vanished
 		c.Lineage.Reasons = append(slices.Clip(c.Lineage.Reasons), reasons...)
 		c.signs = newSigns()
@@ -226,19 +240,26 @@ func (o *Options) compare(c *Context, facts lineage.Facts, live Rows) (*Result, 
 			return nil, err
 		}
 	}
-	r.outlived(o, c.signs.ended)
+	r.outlived(o, c)
 	return r, nil
 }
 
 func (o *Options) judge(c *Context, facts lineage.Facts, live Rows) (*Result, error) {
-	r := &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}, Intact: map[Queue]int{}}
+	r := &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}, Intact: map[Queue]int{}, Settled: &Settled{}}
 	for f, err := range Compare(o.Rows(), live, *c) {
 		if err != nil {
 			return nil, err
 		}
 		counts := o.counts(&f)
+		r.settle(c, &f)
+		if f.created != 0 {
+			c.signs.dbs[f.DB] = true
+		}
 		if counts {
 			r.Counts[f.Verdict]++
+			if f.deleted {
+				r.Deleted++
+			}
 		}
 		if f.Verdict != Intact {
 			r.Findings = append(r.Findings, f)
@@ -249,11 +270,19 @@ func (o *Options) judge(c *Context, facts lineage.Facts, live Rows) (*Result, er
 	return r, nil
 }
 
+// settle notes a job that needs nothing, where live lost something: once it has left, no
+// comparison can know that any more, but for those that the ledger has.
+func (r *Result) settle(c *Context, f *Finding) {
+	if f.Action == None && f.created != 0 && (c.lossy(f.DB) || c.Cut[f.DB]) && !c.signed(f.Key()) {
+		r.Settled.insert(f.DB, fingerprint(f.JobID, f.created))
+	}
+}
+
 // outlived settles the findings about jobs whose children tell that they ended.
-func (r *Result) outlived(o *Options, ended map[JobKey]string) {
+func (r *Result) outlived(o *Options, c *Context) {
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		child, ok := ended[f.Key()]
+		child, ok := c.signs.ended[f.Key()]
 		if !ok || f.Status.Ended() || f.Action == None || f.Seen != nil || f.Verdict == Misplaced {
 			continue
 		}
@@ -264,6 +293,7 @@ func (r *Result) outlived(o *Options, ended map[JobKey]string) {
 		f.Verdict, f.Action, f.Guard, f.Home, f.ExpireAt, f.DecidedBy = Completed, None, "", nil, 0, ""
 		f.Reason = "job " + child + " waited for it alone, and has been started since"
 		f.Evidence = append(f.Evidence, "live: "+f.Reason)
+		r.settle(c, f)
 	}
 }
 

@@ -21,6 +21,7 @@ type fakeLive struct {
 	facts    lineage.Facts
 	factsErr error
 	restored map[verify.JobKey]bool
+	settled  *verify.Settled
 	errs     map[string]error // by what fails
 	workers  []job.Worker
 	undated  bool // nothing tells how far the data reaches
@@ -34,6 +35,10 @@ func (f *fakeLive) Facts(context.Context) (lineage.Facts, error) { return f.fact
 
 func (f *fakeLive) Restored(context.Context) (map[verify.JobKey]bool, error) {
 	return f.restored, f.errs["restored"]
+}
+
+func (f *fakeLive) Settled(context.Context) (*verify.Settled, error) {
+	return f.settled, f.errs["settled"]
 }
 
 func (f *fakeLive) Image(_ context.Context, before time.Time) (verify.Image, error) {
@@ -178,7 +183,7 @@ func TestSecondLookCanBeStopped(t *testing.T) {
 
 func TestErrorsOfALook(t *testing.T) {
 	broken := errors.New("connection lost")
-	for _, what := range []string{"restored", "image", "rows", "close"} {
+	for _, what := range []string{"restored", "settled", "image", "rows", "close"} {
 		f := &fakeLive{looks: [][]*job.Row{{row("a", job.Queued)}}, errs: map[string]error{what: broken}}
 		want := broken
 		if what == "rows" {

@@ -26,7 +26,7 @@ func compareFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "policy", Usage: "for what cannot be known: at-least-once or at-most-once; QUEUE=POLICY for one queue; may be repeated", EnvVars: []string{"RQVAULT_POLICY"}, DefaultText: string(verify.AtLeastOnce)},
 		&cli.BoolFlag{Name: "extend-ttl", Usage: "let jobs that wait, and have a ttl, live on by the time since the snapshot", EnvVars: []string{"RQVAULT_EXTEND_TTL"}},
 		&cli.StringFlag{Name: "started", Usage: "what becomes of jobs that were running, once their runs are dead: requeue, fail or hold; by default what --policy says", EnvVars: []string{"RQVAULT_STARTED"}},
-		&cli.StringFlag{Name: "assume", Usage: "what you know of the live data: older (it lost what the snapshot has) or complete; instead of judging by the evidence"},
+		&cli.StringFlag{Name: "assume", Usage: "what you know of the live data: older (it lost what the snapshot has), vanished (single keys were deleted) or complete; instead of judging by the evidence"},
 		&cli.DurationFlag{Name: "patience", Usage: "how long a job may be in no list while workers are alive, before that counts", Value: 2 * time.Minute, EnvVars: []string{"RQVAULT_PATIENCE"}},
 		&cli.StringSliceFlag{Name: "queue", Usage: "only jobs of this queue; may be repeated"},
 		&cli.StringSliceFlag{Name: "job", Usage: "only this job id; may be repeated"},
@@ -106,8 +106,8 @@ func policies(c *cli.Context) (verify.Policy, map[string]verify.Policy, error) {
 // assumed is what a person says of live data.
 func assumed(c *cli.Context) (lineage.Mode, error) {
 	m := lineage.Mode(c.String("assume"))
-	if m != "" && m != lineage.Older && m != lineage.Complete {
-		return "", usage("--assume %s: use %s or %s", m, lineage.Older, lineage.Complete)
+	if m != "" && m != lineage.Older && m != lineage.Complete && m != lineage.Vanished {
+		return "", usage("--assume %s: use %s, %s or %s", m, lineage.Older, lineage.Vanished, lineage.Complete)
 	}
 	return m, nil
 }
@@ -172,7 +172,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	}
 	result.Findings = slices.DeleteFunc(result.Findings, func(f verify.Finding) bool { return !sel.Has(&f) })
 	return result, &restore.Plan{Snapshot: m.ID, Source: m.Source, CreatedAt: e.now().UTC(), RunID: result.Facts.RunID,
-		Policy: pol, Policies: queues, Lineage: result.Lineage, Counts: result.Counts, Steps: steps}, nil
+		Policy: pol, Policies: queues, Lineage: result.Lineage, Counts: result.Counts, Settled: result.Settled.Without(cmp.redis.settled), Steps: steps}, nil
 }
 
 // seen notes which of the queues and jobs asked for there are at all.

@@ -19,6 +19,7 @@ type diffOut struct {
 	Reasons  []string               `json:"reasons"`
 	Policy   verify.Policy          `json:"policy"`
 	Counts   map[verify.Verdict]int `json:"counts"`
+	Deleted  int                    `json:"deleted"` // of those completed: RQ would still have the record of their end
 	Findings []verify.Finding       `json:"findings"`
 	Break    *torn                  `json:"break,omitempty"`
 }
@@ -84,7 +85,7 @@ func (e *env) diff(c *cli.Context) error {
 
 func diffJSON(m *snapshot.Manifest, r *verify.Result, p verify.Policy) diffOut {
 	out := diffOut{Snapshot: m.ID, Mode: r.Lineage.Mode, Reasons: r.Lineage.Reasons, Policy: p,
-		Counts: map[verify.Verdict]int{}, Findings: r.Findings}
+		Counts: map[verify.Verdict]int{}, Deleted: r.Deleted, Findings: r.Findings}
 	for _, v := range verify.Verdicts {
 		out.Counts[v] = r.Counts[v]
 	}
@@ -105,6 +106,10 @@ func (e *env) printDiff(c *cli.Context, m *snapshot.Manifest, r *verify.Result, 
 		}
 	}
 	_ = t.flush()
+	if r.Deleted > 0 {
+		fmt.Fprintf(e.out, "\n%s were deleted since the snapshot: gone, and RQ would still have the record of their end. If nobody deleted jobs, keys were lost: %s --assume %s\n",
+			plural(int64(r.Deleted), "job"), e.again(c, "diff", string(p.Snapshot)), lineage.Vanished)
+	}
 	e.nextAfterDiff(c, p)
 }
 

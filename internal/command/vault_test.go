@@ -105,6 +105,7 @@ type finding struct {
 type diffDoc struct {
 	Snapshot, Mode string
 	Counts         map[string]int
+	Deleted        int
 	Findings       []finding
 }
 

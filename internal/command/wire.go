@@ -221,6 +221,7 @@ type liveRedis struct {
 	dbs     []int     // databases the snapshot holds
 	scripts map[string]*live.Script
 	signed  map[verify.JobKey]bool // as Restored last returned it
+	settled *verify.Settled        // likewise
 }
 
 var (
@@ -248,52 +249,6 @@ func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, 
 		return ok
 	}
 	return source.Image(ctx, o)
-}
-
-// Restored reads what restores signed for since the snapshot: true where nothing is left
-// to do, false where a restore was stopped in the middle of a job.
-func (r *liveRedis) Restored(ctx context.Context) (map[verify.JobKey]bool, error) {
-	done := map[verify.JobKey]bool{}
-	for _, db := range r.dbs {
-		cursor := "0"
-		for {
-			replies, err := r.s.Pipeline(ctx, db, [][]any{{"HSCAN", restore.LedgerKey, cursor, "COUNT", 1000}})
-			if err == nil {
-				err, _ = replies[0].(error)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read the ledger: %w", err)
-			}
-			next, entries, ok := scanPage(replies[0])
-			if !ok {
-				return nil, fmt.Errorf("read the ledger: HSCAN answered in an unknown form")
-			}
-			for i := 0; i+1 < len(entries); i += 2 {
-				if id, ok := strings.CutPrefix(entries[i], restore.JobEntry("")); ok && restore.Signed(entries[i+1], r.since) {
-					done[verify.JobKey{DB: int32(db), ID: id}] = restore.Settled(entries[i+1])
-				}
-			}
-			if cursor = next; cursor == "0" {
-				break
-			}
-		}
-	}
-	r.signed = done
-	return done, nil
-}
-
-func scanPage(reply any) (cursor string, entries []string, ok bool) {
-	list, ok := reply.([]any)
-	if !ok || len(list) != 2 {
-		return "", nil, false
-	}
-	cursor, ok = list[0].(string)
-	items, ok2 := list[1].([]any)
-	for _, it := range items {
-		s, _ := it.(string)
-		entries = append(entries, s)
-	}
-	return cursor, entries, ok && ok2
 }
 
 func (r *liveRedis) Run(ctx context.Context, db int, script restore.Script, calls []restore.Call) ([]any, error) {

@@ -114,11 +114,8 @@ func (c *crew) scheduler(name string) {
 // produce starts a producer. Its jobs' ids begin with the prefix.
 func (c *crew) produce(prefix string, seed int64, count int, meddle bool) {
 	c.t.Helper()
-	c.do(order{"do": "start", "role": "producer", "name": prefix, "seed": seed, "prefix": prefix, "count": count, "rate": rate, "meddle": meddle}, nil)
+	c.do(order{"do": "start", "role": "producer", "name": prefix, "seed": seed, "prefix": prefix, "count": count, "rate": *rate, "meddle": meddle}, nil)
 }
-
-// rate is how many jobs a producer enqueues per second, about.
-const rate = 60
 
 // busy tells of those that live how many jobs each is running.
 func (c *crew) busy() map[string]int {

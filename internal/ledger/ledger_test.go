@@ -14,12 +14,13 @@ var (
 	runs     = flag.Int("runs", 0, "seeded runs of each outage and policy, with all waits; 0 for one without")
 	seed     = flag.Int64("seed", 0, "the first seed")
 	duration = flag.Duration("duration", time.Second, "how long the producer of a run is to take, about")
+	rate     = flag.Float64("rate", 60, "how many jobs a producer enqueues per second, about")
 	atOnce   = flag.Int("at-once", 3, "how many runs work at the same time")
 	table    = flag.String("table", "", "a file whose table is to be written anew")
 )
 
 // jobs is how many the producer of a run enqueues.
-func jobs() int { return int(duration.Seconds() * rate) }
+func jobs() int { return int(duration.Seconds() * *rate) }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -64,7 +65,7 @@ func TestLedger(t *testing.T) {
 							t.Log(n)
 						}
 						if t.Failed() {
-							t.Logf("again: make ledger SEED=%d RUNS=1 DURATION=%s ONLY='%s/%s'", s, duration, o.name, policy)
+							t.Logf("again: make ledger SEED=%d RUNS=1 DURATION=%s RATE=%g ONLY='%s/%s'", s, duration, *rate, o.name, policy)
 						}
 					})
 				}

@@ -49,6 +49,7 @@ type diffDoc struct {
 	Snapshot, Mode string
 	Reasons        []string
 	Counts         map[string]int
+	Deleted        int
 	Findings       []finding
 }
 
