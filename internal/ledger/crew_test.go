@@ -140,12 +140,12 @@ func (c *crew) murder(name string, worker, horse bool) bool {
 }
 
 // await looks every so often, and fails the test unless the condition comes true within
-// two minutes.
+// two minutes and three times what the producer takes.
 func (c *crew) await(what string, every time.Duration, f func() bool) {
 	c.t.Helper()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for deadline := time.Now().Add(2 * time.Minute); !f(); <-tick.C {
+	for deadline := time.Now().Add(2*time.Minute + 3**duration); !f(); <-tick.C {
 		if time.Now().After(deadline) {
 			c.t.Fatalf("waited in vain for %s", what)
 		}
