@@ -18,7 +18,7 @@ type Times interface {
 // Parse reads a cron expression of five fields, or six that begin with seconds; or @yearly,
 // @monthly, @weekly, @daily, @hourly; or @every and a duration of whole seconds. Fields are
 // read in the zone, where a time that the change to summer time skips is left out, and one
-// that happens twice counts once.
+// that the change back brings twice is there twice.
 func Parse(spec string, zone *time.Location) (Times, error) {
 	if every, ok := strings.CutPrefix(spec, "@every "); ok {
 		d, err := time.ParseDuration(strings.TrimSpace(every))

@@ -93,7 +93,8 @@ var owners = []struct {
 }{
 	{"github.com/urfave/cli", []string{"internal/command"}, "a command line must be replaceable without touching what it commands"},
 	{"github.com/schollz/progressbar", []string{"internal/command"}, "only the command line writes to a terminal"},
-	{"github.com/xrash/smetrics", []string{"internal/command"}, "only the command line guesses what a person meant"},
+	{"github.com/xrash/smetrics", []string{"internal/command", "internal/config"}, "only what people type or write is guessed at"},
+	{"go.yaml.in/yaml", []string{"internal/config"}, "one file is YAML, and it is read in one place"},
 	{"golang.org/x/term", []string{"internal/command"}, "only the command line writes to a terminal"},
 	{"github.com/redis/go-redis", []string{"internal/live", "internal/redistest", "internal/bench"}, "what a client library means by an error ends in one place"},
 	{"github.com/aws/", []string{"internal/store/s3"}, "one service's words must not spread"},
@@ -148,6 +149,8 @@ var only = []struct {
 	{"internal/job", []string{"internal/keyspace"}, true, "the neutral words for work know no queue library, format or store"},
 	{"internal/rq", []string{"internal/job", "internal/keyspace"}, true, "a queue schema knows no RDB and no network; the next one is a package beside it"},
 	{"internal/child", nil, true, "it runs programs, and knows none of them"},
+	{"internal/config", []string{"internal/snapshot", "schedule"}, false, "it knows what may be said, and does none of it"},
+	{"schedule", nil, false, "it knows when, and not what"},
 	{"internal/extsort", nil, true, "it sorts bytes"},
 	{"internal/lineage", nil, true, "it judges what it is given, and knows no network"},
 	{"internal/rdb", []string{"internal/keyspace"}, false, "the format knows nothing of jobs or stores"},

@@ -50,7 +50,7 @@ func newApp(e *env) *cli.App {
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -60,7 +60,7 @@ func newApp(e *env) *cli.App {
 		},
 	}
 	for _, cmd := range app.Commands {
-		cmd.OnUsageError = app.OnUsageError
+		cmd.OnUsageError, cmd.Before = app.OnUsageError, e.configure
 	}
 	return app
 }

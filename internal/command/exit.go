@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rqvault/internal/config"
 	"rqvault/internal/index"
 	"rqvault/internal/lineage"
 	"rqvault/internal/live"
@@ -78,6 +79,7 @@ var rules = []rule{
 	{scratch.ErrTooOld, exitFailed, "name a redis-server at least as new as the one the snapshot is from, with the same modules: --redis-server PATH; or drill into a server of yours with --into URL"},
 	{scratch.ErrNotLoaded, exitFailed, "prove the snapshot (rqvault verify), and see that memory and the disk of --temp-dir have room for it"},
 	{scratch.ErrLongPath, exitFailed, "name a directory with a shorter path: --temp-dir /tmp"},
+	{config.ErrInvalid, exitUsage, "put that right, then: rqvault config check; docs/config.md has every key, rqvault config default a file to begin with"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
 	{verify.ErrInvariant, exitUsage, "docs/invariants.md lists them"},
 	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots"},

@@ -53,6 +53,7 @@ func redisFlags() []cli.Flag {
 func storeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "store", Usage: "where snapshots are: a directory, file:///path or s3://bucket/prefix?endpoint=…&region=…", Value: "./rqvault-data", EnvVars: []string{"RQVAULT_STORE"}},
+		configFlag(),
 		&cli.StringFlag{Name: "source", Usage: "`NAME` under which a server's snapshots are kept", Value: "default", EnvVars: []string{"RQVAULT_SOURCE"}},
 	}
 }
@@ -74,15 +75,18 @@ func flags(groups ...[]cli.Flag) []cli.Flag {
 
 // store opens what --store names.
 func (e *env) store(c *cli.Context) (snapshot.Store, error) {
-	name := c.String("store")
 	e.storeUnset = !c.IsSet("store")
+	return openStore(c.Context, c.String("store"))
+}
+
+func openStore(ctx context.Context, name string) (snapshot.Store, error) {
 	switch {
 	case strings.HasPrefix(name, "s3://"):
 		o, err := s3.ParseURL(name)
 		if err != nil {
 			return nil, usage("--store: %v", err)
 		}
-		return s3.Open(c.Context, o)
+		return s3.Open(ctx, o)
 	case strings.HasPrefix(name, "file://"):
 		name = strings.TrimPrefix(name, "file://")
 		if !filepath.IsAbs(name) {
