@@ -109,7 +109,7 @@ func (r *reader) schedule(c *Config, p string, s *Schedule) {
 		r.at(p+".time_zone", "%q is no time zone such as UTC or Europe/Berlin", s.TimeZone)
 		return
 	}
-	for _, task := range []struct{ key, spec string }{{"backup", s.Backup}, {"verify", s.Verify}, {"drill", s.Drill}, {"check", s.Check}, {"prune", s.Prune}} {
+	for _, task := range []struct{ key, spec string }{{"backup", s.Backup}, {"verify", s.Verify}, {"drill", s.Drill}, {"diff", s.Diff}, {"fsck", s.Fsck}, {"prune", s.Prune}} {
 		if task.spec == "" {
 			continue
 		}

@@ -53,7 +53,8 @@ type Schedule struct {
 	VerifyOlder int           `yaml:"verify_older" doc:"how many older snapshots are read back with each verify, those longest unproven first" default:"1"`
 	Drill       string        `yaml:"drill" doc:"restore the newest snapshot into a private redis-server and compare everything" example:"0 4 * * SUN"`
 	DrillInto   string        `yaml:"drill_into" doc:"drill into this server instead, which is emptied each time" secret:"true"`
-	Check       string        `yaml:"check" doc:"compare live Redis with the newest snapshot and check RQ's invariants" default:"@every 1m" example:"@every 1m"`
+	Diff        string        `yaml:"diff" doc:"compare live Redis with the newest snapshot" default:"@every 1m" example:"@every 1m"`
+	Fsck        string        `yaml:"fsck" doc:"check RQ's invariants in live Redis" default:"@every 10m" example:"@every 10m"`
 	Prune       string        `yaml:"prune" doc:"remove what keep does not keep, and what broken backups left behind" example:"@hourly"`
 	Retries     int           `yaml:"retries" doc:"how often a run that failed is tried again before its next time" default:"3"`
 	RetryAfter  time.Duration `yaml:"retry_after" doc:"before the first of these; each further one waits twice as long" default:"10s"`
@@ -76,7 +77,7 @@ func (k Keep) Empty() bool { return k == Keep{} }
 
 // Daemon is how the daemon runs.
 type Daemon struct {
-	Listen   string        `yaml:"listen" doc:"address of /metrics, /healthz and /readyz; empty for none" default:"127.0.0.1:9121"`
+	Listen   string        `yaml:"listen" doc:"address of /metrics, /healthz and /readyz; empty for none" default:"127.0.0.1:19121"`
 	LeaseTTL time.Duration `yaml:"lease_ttl" doc:"after how long without a sign of the leader another replica leads" default:"1m"`
 	Grace    time.Duration `yaml:"grace" doc:"how long runs may go on after SIGTERM before they are stopped" default:"20s"`
 	Log      string        `yaml:"log" doc:"how log lines are written" default:"text" one:"text json"`

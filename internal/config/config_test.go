@@ -44,7 +44,7 @@ func parse(t testing.TB, text string, env config.Environment) *config.Config {
 func TestDefaults(t *testing.T) {
 	c := parse(t, small, with(nil))
 	s := c.Sources["prod"]
-	if s.Store != "main" || s.Via != "auto" || s.SaveTimeout != 30*time.Minute || s.Schedule.Backup != "@every 5m" || s.Schedule.Prune != "" || c.Daemon.Listen != "127.0.0.1:9121" {
+	if s.Store != "main" || s.Via != "auto" || s.SaveTimeout != 30*time.Minute || s.Schedule.Backup != "@every 5m" || s.Schedule.Prune != "" || c.Daemon.Listen != "127.0.0.1:19121" {
 		t.Errorf("got %+v of %+v", s, c)
 	}
 	if !s.Keep.Empty() || s.Schedule.Zone() != time.UTC {
@@ -54,8 +54,8 @@ func TestDefaults(t *testing.T) {
 
 // The default of a key holds where the key stands without a value too.
 func TestEmptyValues(t *testing.T) {
-	c := parse(t, small+"    via:\n    schedule:\n      backup: ''\n      check:\n", with(nil))
-	if s := c.Sources["prod"]; s.Via != "auto" || s.Schedule.Backup != "" || s.Schedule.Check != "@every 1m" {
+	c := parse(t, small+"    via:\n    schedule:\n      backup: ''\n      diff:\n", with(nil))
+	if s := c.Sources["prod"]; s.Via != "auto" || s.Schedule.Backup != "" || s.Schedule.Diff != "@every 1m" {
 		t.Errorf("got %+v", s)
 	}
 }
