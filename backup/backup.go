@@ -66,6 +66,10 @@ type Options struct {
 	TempDir     string   // for the index's sort; "" is the system's
 	Fast        bool     // compress for speed rather than size
 	Progress    Progress // may be nil
+	// Slot is the time it was scheduled for, zero if a person asked for it. Check is asked
+	// right before the commit whether that may still be done; it may be nil.
+	Slot  time.Time
+	Check func(ctx context.Context) error
 }
 
 // Save takes one snapshot and returns its manifest. On any error nothing is committed
@@ -92,7 +96,12 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.FinishedAt = o.Now().UTC()
+	m.FinishedAt, m.Slot = o.Now().UTC(), o.Slot
+	if o.Check != nil {
+		if err := o.Check(ctx); err != nil {
+			return nil, fmt.Errorf("the snapshot is not committed: %w", err)
+		}
+	}
 	if err := draft.Commit(ctx, m); err != nil {
 		return nil, err
 	}

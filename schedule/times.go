@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -86,4 +87,26 @@ func Due(t Times, last, now time.Time) (slot time.Time, missed int) {
 		}
 	}
 	return time.Time{}, 0
+}
+
+// lookAhead is how many of the next times are looked at for what lies between them.
+const lookAhead = 64
+
+// Between returns the shortest and the longest time between two of the next times; the
+// longest there is where there are no two.
+func Between(t Times, from time.Time) (shortest, longest time.Duration) {
+	shortest, longest = math.MaxInt64, math.MaxInt64
+	at := t.Next(from)
+	for i := range lookAhead {
+		next := t.Next(at)
+		if next.IsZero() {
+			break
+		}
+		d := next.Sub(at)
+		if i == 0 {
+			longest = d
+		}
+		shortest, longest, at = min(shortest, d), max(longest, d), next
+	}
+	return shortest, longest
 }

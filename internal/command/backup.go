@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/backup"
+	"rqvault/internal/lease"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
 	"rqvault/internal/store/s3"
@@ -33,6 +34,7 @@ func (e *env) backupCommand() *cli.Command {
 		Usage: "take a snapshot of Redis and store it",
 		Flags: flags(redisFlags(), storeFlags(), viaFlags(source.Auto, "how to take the dump: "+strings.Join(source.Ways, ", ")), []cli.Flag{
 			&cli.BoolFlag{Name: "fast", Usage: "compress for speed rather than size", EnvVars: []string{"RQVAULT_FAST"}},
+			&cli.TimestampFlag{Name: "slot", Usage: "the time it was scheduled for", Layout: time.RFC3339, Hidden: true},
 		}, outputFlags()),
 		Action: e.backup,
 	}
@@ -71,6 +73,10 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	bo := backup.Options{Catalog: cat, Source: src, Schema: e.schema, Now: e.now, Random: rand.Reader,
 		ToolVersion: version(), TempDir: c.String("temp-dir"), Fast: c.Bool("fast")}
+	bo.Check = lease.Check
+	if slot := c.Timestamp("slot"); slot != nil {
+		bo.Slot = slot.UTC()
+	}
 	if progress != nil {
 		bo.Progress = progress
 	}

@@ -28,12 +28,17 @@ func usage(format string, args ...any) error {
 // Run executes one command line and returns the process's exit code.
 func Run(ctx context.Context, args []string, s Streams) int {
 	e := &env{ctx: ctx, args: args, out: s.Out, err: s.Err}
+	return e.exit(ctx, e.execute(ctx))
+}
+
+// execute runs the command line.
+func (e *env) execute(ctx context.Context) error {
 	app := newApp(e)
-	sorted, err := flagsFirst(app, args)
-	if err == nil {
-		err = app.RunContext(ctx, sorted)
+	sorted, err := flagsFirst(app, e.args)
+	if err != nil {
+		return err
 	}
-	return e.exit(ctx, err)
+	return app.RunContext(ctx, sorted)
 }
 
 func newApp(e *env) *cli.App {
@@ -50,7 +55,7 @@ func newApp(e *env) *cli.App {
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.scheduleCommand(), e.configCommand(), e.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -118,41 +117,20 @@ func (r *reader) schedule(c *Config, p string, s *Schedule) {
 			r.at(p+"."+task.key, "%v", err)
 			continue
 		}
-		gap := shortest(times)
-		if s.Jitter >= gap {
-			r.at(p+".jitter", "%s is as long as the time between two runs of %s (%s)", s.Jitter, task.key, gap)
+		shortest, longest := schedule.Between(times, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+		if s.Jitter >= shortest {
+			r.at(p+".jitter", "%s is as long as the time between two runs of %s (%s)", s.Jitter, task.key, shortest)
 		}
 		for _, limit := range []struct {
 			task, key string
 			age       time.Duration
 		}{{"backup", "max_snapshot_age", c.Alarms.MaxAge}, {"verify", "max_verified_age", c.Alarms.MaxVerified}} {
-			if gap := longest(times); limit.task == task.key && limit.age > 0 && limit.age <= gap {
-				r.at("alarms."+limit.key, "%s would raise an alarm between two runs of %s.%s, which are %s apart", limit.age, p, task.key, gap)
+			if limit.task == task.key && limit.age > 0 && limit.age <= longest {
+				r.at("alarms."+limit.key, "%s would raise an alarm between two runs of %s.%s, which are %s apart", limit.age, p, task.key, longest)
 			}
 		}
 	}
 }
-
-// spans lists the times between the next few runs.
-func spans(t schedule.Times) []time.Duration {
-	var ds []time.Duration
-	at := t.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	for range 64 {
-		next := t.Next(at)
-		if next.IsZero() {
-			break
-		}
-		ds = append(ds, next.Sub(at))
-		at = next
-	}
-	if len(ds) == 0 { // it runs once and never again
-		ds = append(ds, math.MaxInt64)
-	}
-	return ds
-}
-
-func shortest(t schedule.Times) time.Duration { return slices.Min(spans(t)) }
-func longest(t schedule.Times) time.Duration  { return slices.Max(spans(t)) }
 
 // Zone is the time zone of the source's schedule. Parse has checked it.
 func (s *Schedule) Zone() *time.Location {

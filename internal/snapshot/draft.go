@@ -23,7 +23,7 @@ type Draft struct {
 // Begin starts a snapshot made at that instant and makes sure that the store is an
 // rqvault repository we understand, founding it if it is new.
 func (c *Catalog) Begin(ctx context.Context, now time.Time, random io.Reader) (*Draft, error) {
-	if err := found(ctx, c.store, now, random); err != nil {
+	if err := Found(ctx, c.store, now, random); err != nil {
 		return nil, err
 	}
 	id, err := NewID(now, random)
@@ -142,7 +142,9 @@ func CheckRepository(ctx context.Context, s Store) error {
 	return nil
 }
 
-func found(ctx context.Context, s Store, now time.Time, random io.Reader) error {
+// Found makes sure that the store is a repository this version understands, and founds it
+// if there is none.
+func Found(ctx context.Context, s Store, now time.Time, random io.Reader) error {
 	err := CheckRepository(ctx, s)
 	if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoStore) {
 		return err

@@ -25,9 +25,10 @@ type Manifest struct {
 	Format      int       `json:"format"`
 	ID          ID        `json:"id"`
 	Source      string    `json:"source"`
-	Nonce       string    `json:"nonce"`       // random, tells our own commit from another's
-	CreatedAt   time.Time `json:"created_at"`  // the instant the dump stands for
-	FinishedAt  time.Time `json:"finished_at"` // when the manifest was written
+	Nonce       string    `json:"nonce"`         // random, tells our own commit from another's
+	CreatedAt   time.Time `json:"created_at"`    // the instant the dump stands for
+	FinishedAt  time.Time `json:"finished_at"`   // when the manifest was written
+	Slot        time.Time `json:"slot,omitzero"` // the time it was scheduled for
 	ToolVersion string    `json:"tool_version"`
 	Via         string    `json:"via"` // bgsave, sync or scan
 	ViaReason   string    `json:"via_reason,omitempty"`

@@ -1,0 +1,134 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"rqvault/internal/lease"
+	"rqvault/internal/live"
+	"rqvault/internal/replica"
+	"rqvault/internal/snapshot"
+	"rqvault/internal/watch"
+	"rqvault/schedule"
+)
+
+// A leader is the schedule's memory, which is in the store, and its watcher, which logs and
+// measures.
+var (
+	_ schedule.State   = (*leader)(nil)
+	_ schedule.Watcher = (*leader)(nil)
+)
+
+// errNoSource: a source that the configuration does not name any more.
+var errNoSource = errors.New("the source is not configured any more")
+
+// Last returns the newest slot of a task that was done or given up.
+func (l *leader) Last(ctx context.Context, id schedule.ID) (time.Time, error) {
+	s := l.source(id.Source)
+	if s == nil {
+		return time.Time{}, errNoSource
+	}
+	cat := s.catalog()
+	last, _, err := cat.LastRuns(ctx, id.Name)
+	return last, err
+}
+
+// Done notes in the store what became of a slot.
+func (l *leader) Done(ctx context.Context, id schedule.ID, o schedule.Outcome) error {
+	s := l.source(id.Source)
+	if s == nil {
+		return errNoSource
+	}
+	if err := lease.Check(ctx); err != nil {
+		return err
+	}
+	r := snapshot.Run{Task: id.Name, Slot: o.Slot, OK: o.Err == nil, Began: o.Began.UTC(), Ended: o.Ended.UTC(), Tries: o.Tries, Missed: o.Missed, Owner: owner()}
+	if o.Err != nil {
+		r.Why = string(reasonOf(o.Err)) // not its words: they may name what is nobody else's business
+	}
+	return s.catalog().NoteRun(ctx, r)
+}
+
+// Next implements schedule.Watcher.
+func (l *leader) Next(id schedule.ID, at time.Time) {
+	l.d.metrics.NextRun(id.Source, watch.Task(id.Name), at)
+}
+
+// Began implements schedule.Watcher.
+func (l *leader) Began(id schedule.ID, slot time.Time, try int) {
+	l.d.log.Debug("begun", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try)
+	l.d.metrics.RunStarted(id.Source, watch.Task(id.Name), l.d.e.now())
+}
+
+// Failed implements schedule.Watcher.
+func (l *leader) Failed(id schedule.ID, slot time.Time, try int, err error, again time.Time) {
+	l.d.log.Warn("failed, to be tried again", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try, "again_at", again.UTC(), "error", oneLine(err))
+	if s := l.source(id.Source); s != nil {
+		s.failed(watch.Task(id.Name), l.d.e.now(), reasonOf(err))
+	}
+}
+
+// Ended implements schedule.Watcher.
+func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
+	task := watch.Task(id.Name)
+	why := reasonOf(o.Err)
+	l.d.metrics.RunEnded(watch.Run{Source: id.Source, Task: task, Started: o.Began, Ended: o.Ended, Reason: why})
+	s := l.source(id.Source)
+	if o.Missed > 0 {
+		l.d.log.Warn("made up for missed runs", "source", id.Source, "task", id.Name, "missed", o.Missed)
+	}
+	if o.Err == nil {
+		l.d.log.Info("done", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "took", o.Ended.Sub(o.Began).Round(time.Millisecond))
+		if s != nil {
+			s.succeeded(task, o.Ended)
+		}
+		return
+	}
+	l.d.log.Error("failed", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "tries", o.Tries, "reason", why, "error", oneLine(o.Err))
+	if s != nil {
+		s.failed(task, o.Ended, why)
+	}
+}
+
+// Forgot implements schedule.Watcher.
+func (l *leader) Forgot(id schedule.ID, err error) {
+	l.d.log.Error("the store does not tell, or does not take, what was done", "source", id.Source, "task", id.Name, "error", oneLine(err))
+}
+
+// reasons map causes to the metrics' words. The first that fits counts.
+var reasons = []struct {
+	cause  error
+	reason watch.Reason
+}{
+	{lease.ErrLost, watch.LeaseLost},
+	{schedule.ErrTimeout, watch.Timeout},
+	{schedule.ErrStopped, watch.Interrupted},
+	{snapshot.ErrDamaged, watch.Damaged},
+	{errDamage, watch.Damaged},
+	{errFindings, watch.Differences},
+	{errRefused, watch.Refused},
+	{live.ErrLoading, watch.RedisLoading},
+	{replica.ErrLoading, watch.RedisLoading},
+	{live.ErrAuth, watch.RedisDenied},
+	{replica.ErrAuth, watch.RedisDenied},
+	{live.ErrTLS, watch.RedisDenied},
+	{replica.ErrTLS, watch.RedisDenied},
+	{live.ErrDenied, watch.RedisDenied},
+	{live.ErrSaveFailed, watch.RedisSave},
+	{live.ErrSaveTimeout, watch.RedisSave},
+	{replica.ErrFailed, watch.RedisSave},
+	{syscall.ENOSPC, watch.NoSpace},
+	{live.ErrNoSpace, watch.NoSpace},
+	{snapshot.ErrUnreachable, watch.StoreUnreachable},
+	{snapshot.ErrNoStore, watch.StoreUnreachable},
+	{snapshot.ErrDenied, watch.StoreDenied},
+	{fs.ErrPermission, watch.StoreDenied},
+	{live.ErrUnreachable, watch.RedisUnreachable},
+	{replica.ErrUnreachable, watch.RedisUnreachable},
+	{replica.ErrIdle, watch.RedisUnreachable},
+	{context.Canceled, watch.Interrupted},
+	{context.DeadlineExceeded, watch.Timeout},
+}
