@@ -62,7 +62,7 @@ var sourceForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 // ValidSource checks the name under which a server's snapshots are kept.
 func ValidSource(name string) error {
-	if !sourceForm.MatchString(name) || strings.HasSuffix(name, ".") || name == "rqvault.json" {
+	if !sourceForm.MatchString(name) || strings.HasSuffix(name, ".") || name == "rqvault.json" || name == "leases" {
 		return fmt.Errorf("source %q: use up to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit", name)
 	}
 	return nil
