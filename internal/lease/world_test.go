@@ -42,7 +42,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 // link is one contender's way to the cell.
 type link struct {
 	*world
-	down bool // nothing passes
+	down bool      // nothing passes
+	cut  time.Time // nothing passes before
 }
 
 func (w *world) tag() string {
@@ -59,11 +60,16 @@ func (l *link) message() (delay time.Duration, lost bool) {
 	if l.calm {
 		return time.Duration(l.random.IntN(50)) * time.Millisecond, false
 	}
+	lost = l.down || time.Now().Before(l.cut) || l.random.IntN(16) == 0
 	delay = time.Duration(l.random.IntN(300)) * time.Millisecond
-	if l.random.IntN(8) == 0 {
-		delay = time.Duration(l.random.IntN(40)) * time.Second
+	switch l.random.IntN(16) {
+	case 0, 1: // slow, and the last for a while: this is when mistakes show
+		delay = time.Duration(l.random.IntN(10_000)) * time.Millisecond
+		l.cut = time.Now().Add(time.Duration(l.random.IntN(180)) * time.Second)
+	case 2: // long after everybody has given it up
+		delay = time.Duration(l.random.IntN(100)) * time.Second
 	}
-	return delay, l.down || l.random.IntN(8) == 0
+	return delay, lost
 }
 
 // call carries do to the server and its end back. What was sent is done when it arrives,
