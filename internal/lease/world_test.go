@@ -54,7 +54,7 @@ func (w *world) tag() string {
 }
 
 // message decides the fate of one message: how long it takes, and whether it arrives.
-func (l *link) message() (delay time.Duration, lost bool) {
+func (l *link) message(writes bool) (delay time.Duration, lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.calm {
@@ -63,9 +63,13 @@ func (l *link) message() (delay time.Duration, lost bool) {
 	lost = l.down || time.Now().Before(l.cut) || l.random.IntN(16) == 0
 	delay = time.Duration(l.random.IntN(300)) * time.Millisecond
 	switch l.random.IntN(16) {
-	case 0, 1: // slow, and the last for a while: this is when mistakes show
+	case 0: // slow
 		delay = time.Duration(l.random.IntN(10_000)) * time.Millisecond
-		l.cut = time.Now().Add(time.Duration(l.random.IntN(180)) * time.Second)
+	case 1: // slow, and the last for a while: this is when mistakes show
+		delay = time.Duration(l.random.IntN(10_000)) * time.Millisecond
+		if writes {
+			l.cut = time.Now().Add(time.Duration(60+l.random.IntN(60)) * time.Second)
+		}
 	case 2: // long after everybody has given it up
 		delay = time.Duration(l.random.IntN(100)) * time.Second
 	}
@@ -74,9 +78,9 @@ func (l *link) message() (delay time.Duration, lost bool) {
 
 // call carries do to the server and its end back. What was sent is done when it arrives,
 // also if nobody waits for the answer any more.
-func (l *link) call(ctx context.Context, do func()) error {
-	there, lost := l.message()
-	back, lostBack := l.message()
+func (l *link) call(ctx context.Context, writes bool, do func()) error {
+	there, lost := l.message(writes)
+	back, lostBack := l.message(writes)
 	answered := make(chan struct{})
 	if !lost {
 		time.AfterFunc(there, func() {
@@ -99,7 +103,7 @@ func (l *link) call(ctx context.Context, do func()) error {
 func (l *link) Load(ctx context.Context) (value []byte, tag string, err error) {
 	var v []byte
 	var tg string
-	if err := l.call(ctx, func() { v, tg = l.value, l.tag() }); err != nil {
+	if err := l.call(ctx, false, func() { v, tg = l.value, l.tag() }); err != nil {
 		return nil, "", err
 	}
 	return v, tg, nil
@@ -108,7 +112,7 @@ func (l *link) Load(ctx context.Context) (value []byte, tag string, err error) {
 func (l *link) Swap(ctx context.Context, tag string, value []byte) (string, error) {
 	var now string
 	moved := false
-	err := l.call(ctx, func() {
+	err := l.call(ctx, true, func() {
 		if moved = l.tag() != tag; !moved {
 			l.value = value
 			l.version++
