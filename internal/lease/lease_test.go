@@ -230,6 +230,37 @@ func TestALeaderThatCannotWriteStopsInTime(t *testing.T) {
 	})
 }
 
+// A leader counts from before it asked, however long the answer took: others may have
+// seen what it wrote at once. So it is with the first writing and with those after it.
+func TestSlowAnswersDoNotProlongALease(t *testing.T) {
+	for _, answered := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript(t)
+			var written time.Time
+			n := 0
+			s.set(func(tag string, value []byte) (string, error) {
+				if n++; n > answered {
+					return "", errNetwork
+				}
+				now, err := s.link.Swap(context.Background(), tag, value)
+				written = time.Now()
+				time.Sleep(8 * time.Second)
+				return now, err
+			})
+			l := contender(t, s, "a", time.Now)
+			ctx, cancel := context.WithCancel(t.Context())
+			_ = l.Keep(ctx, func(ctx context.Context) error {
+				<-ctx.Done()
+				if held := time.Since(written); held > ttl-ttl/10 || held < ttl/2 {
+					t.Errorf("after writing %d it led for %s", answered, held)
+				}
+				cancel()
+				return nil
+			})
+		})
+	}
+}
+
 // A machine that slept wakes with a clock of its own that saw nothing of it. The clock on
 // the wall did.
 func TestCheckSeesThatTheMachineSlept(t *testing.T) {
