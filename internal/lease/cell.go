@@ -26,6 +26,9 @@ const MaxValue = 64 << 10
 // ErrMoved: the cell holds another value than the caller believed.
 var ErrMoved = errors.New("somebody else has written it meanwhile")
 
+// ErrUnconditional: the store writes whatever the condition says, so that two could lead.
+var ErrUnconditional = errors.New("this store ignores the condition of a writing: two could lead at once")
+
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // Key returns where in a store the lease of that name is kept.

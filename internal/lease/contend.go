@@ -27,7 +27,7 @@ type attempt struct {
 const maxTried = 32
 
 // acquire waits until this contender leads. It fails with the cause of ctx's end, or with
-// ErrForeign.
+// ErrForeign or ErrUnconditional.
 func (l *Lease) acquire(ctx context.Context) (*hold, error) {
 	for {
 		wait := l.poll()
@@ -45,7 +45,7 @@ func (l *Lease) acquire(ctx context.Context) (*hold, error) {
 			return nil, context.Cause(ctx)
 		}
 		l.note(err)
-		if errors.Is(err, ErrForeign) {
+		if errors.Is(err, ErrForeign) || errors.Is(err, ErrUnconditional) {
 			return nil, err
 		}
 		timer := time.NewTimer(wait)
@@ -99,8 +99,12 @@ func (l *Lease) untilFree() time.Duration {
 
 // take writes the lease for us, in the next generation.
 func (l *Lease) take(ctx context.Context) (*hold, error) {
+	old := l.seen.tag
 	before, err := l.write(ctx, record{Generation: l.highest + 1, Owner: l.o.Owner, TTL: l.o.TTL.Milliseconds()})
 	if err != nil {
+		return nil, err
+	}
+	if err := l.prove(ctx, old); err != nil {
 		return nil, err
 	}
 	h := &hold{now: l.o.Now, from: before, length: l.o.TTL - l.o.TTL/marginPart}
@@ -111,6 +115,22 @@ func (l *Lease) take(ctx context.Context) (*hold, error) {
 	l.hold = h
 	l.mu.Unlock()
 	return h, nil
+}
+
+// prove asks for one writing that must be refused, once in the life of a contender.
+func (l *Lease) prove(ctx context.Context, old string) error {
+	if l.proven {
+		return nil
+	}
+	_, value := l.seen.record.encode()
+	ctx, cancel := context.WithTimeout(ctx, l.o.TTL/patiencePart)
+	defer cancel()
+	_, err := l.cell.Swap(ctx, old, value)
+	if err == nil {
+		return ErrUnconditional
+	}
+	l.proven = errors.Is(err, ErrMoved)
+	return nil // without an answer the next time will tell
 }
 
 // write stores r in place of what was seen last, and returns the moment before it was sent.

@@ -73,6 +73,7 @@ type Lease struct {
 	seen    sighting
 	tried   []attempt // against seen.tag, without a clear answer
 	highest uint64    // generation that was ever seen
+	proven  bool      // that the cell keeps to conditions
 
 	mu     sync.Mutex
 	status Status
@@ -113,8 +114,8 @@ func (l *Lease) Status() Status {
 //
 // Keep returns, and has given the lease back, when run returned without having lost the
 // lease, with run's error; or when ctx has ended, with its cause. It also returns when the
-// cell holds something else (ErrForeign). All other errors show in Status, and pass. Keep
-// must not be called again before it has returned.
+// cell holds something else (ErrForeign), or is none (ErrUnconditional). All other errors
+// show in Status, and pass. Keep must not be called again before it has returned.
 func (l *Lease) Keep(ctx context.Context, run func(ctx context.Context) error) error {
 	for {
 		h, err := l.acquire(ctx)

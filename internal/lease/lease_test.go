@@ -345,6 +345,32 @@ func TestForeignValues(t *testing.T) {
 	}
 }
 
+// Nobody leads by a store that writes whatever the condition says.
+func TestAStoreThatIgnoresConditions(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScript(t)
+			if held {
+				_ = contender(t, s, "a", time.Now).Keep(t.Context(), func(context.Context) error { return nil })
+			}
+			s.set(func(_ string, value []byte) (string, error) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.value = value
+				s.version++
+				return s.tag(), nil
+			})
+			err := contender(t, s, "b", time.Now).Keep(t.Context(), func(context.Context) error {
+				t.Error("it leads")
+				return nil
+			})
+			if !errors.Is(err, lease.ErrUnconditional) {
+				t.Errorf("got error %v", err)
+			}
+		})
+	}
+}
+
 // Whoever saw a lease and then finds none waits: its holder does not know yet.
 func TestARemovedLeaseIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
