@@ -130,7 +130,7 @@ func (l *link) Swap(ctx context.Context, tag string, value []byte) (string, erro
 
 // lead does what only a leader may, and notes it, until it is told to stop.
 func (w *world) lead(ctx context.Context, l *lease.Lease, who string) error {
-	tick := time.NewTicker(400 * time.Millisecond)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		if at := time.Now(); lease.Check(ctx) == nil {
