@@ -1,0 +1,90 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"mime"
+	"os/exec"
+	"strings"
+	"time"
+
+	"rqvault/internal/alarm"
+)
+
+// mailTimeout is how long a mail program may take.
+const mailTimeout = time.Minute
+
+// Mail gives each notice to a program of this machine, on its standard input. No shell is in
+// between, and of this process' environment the program gets what Env has and no more.
+type Mail struct {
+	Argv []string // the program and its arguments, for example sendmail, -t
+	From string   // "" leaves it to the program
+	To   []string // none: the message is the bare text, its first line the subject
+	Env  []string // NAME=value, for example PATH and HOME
+}
+
+// Send runs the program.
+func (m Mail) Send(ctx context.Context, n alarm.Notice) error {
+	if len(m.Argv) == 0 {
+		return fmt.Errorf("%w: no mail program is named", ErrRefused)
+	}
+	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, m.Argv[0], m.Argv[1:]...)
+	cmd.Env = append([]string{}, m.Env...) // never nil: that would mean all of ours
+	cmd.Stdin = strings.NewReader(m.text(n))
+	said := &tail{}
+	cmd.Stderr = said
+	cmd.WaitDelay = 5 * time.Second // for what it started itself and left behind
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("run the mail program %s: %w%s", m.Argv[0], err, said)
+	}
+	return nil
+}
+
+// text is the whole message, with a mail's headers if it has somebody to go to.
+func (m Mail) text(n alarm.Notice) string {
+	if len(m.To) == 0 {
+		return title(n) + "\n\n" + body(n)
+	}
+	var b strings.Builder
+	header := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%s: %s\n", name, oneLine(value))
+		}
+	}
+	header("From", m.From)
+	header("To", strings.Join(m.To, ", "))
+	header("Subject", mime.QEncoding.Encode("utf-8", oneLine(title(n))))
+	header("Date", n.At.UTC().Format(time.RFC1123Z))
+	header("Message-ID", "<"+n.ID()+"@rqvault>")
+	header("Auto-Submitted", "auto-generated")
+	header("MIME-Version", "1.0")
+	header("Content-Type", "text/plain; charset=utf-8")
+	return b.String() + "\n" + body(n)
+}
+
+// oneLine keeps a name from adding headers.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// tail keeps the end of what a program says.
+type tail struct{ text []byte }
+
+const maxTail = 300
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-maxTail):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	text := oneLine(strings.ToValidUTF8(string(t.text), "�"))
+	if text == "" {
+		return ""
+	}
+	return ": " + text
+}
