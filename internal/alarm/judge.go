@@ -50,7 +50,7 @@ type Task struct {
 
 // Limits says from when on something counts. Zero values are replaced by the defaults.
 type Limits struct {
-	Failures   int           // failures in a row before a backup or prune counts as failed (2)
+	Failures   int           // failures in a row before a task counts as failed (2)
 	Outage     time.Duration // how long Redis or the store may be away (2 minutes)
 	LeaseMoves int           // changes of the leader within an hour (4)
 	Runbook    string        // where the runbook is (docs/runbook.md)
@@ -106,10 +106,10 @@ func (j *judge) tasks() {
 	j.late(BackupLate, j.Backup, "backup", "rqvault backup --source $SOURCE")
 	j.late(VerifyLate, j.Verify, "verify", "rqvault verify --source $SOURCE")
 	j.late(DrillLate, j.Drill, "drill", "rqvault drill --source $SOURCE")
-	j.failed(BackupFailed, j.Backup, j.limits.Failures, "backup", "rqvault doctor; then rqvault backup --source $SOURCE")
-	j.failed(VerifyFailed, j.Verify, 1, "verify", "rqvault verify --all --source $SOURCE")
-	j.failed(DrillFailed, j.Drill, 1, "drill", "rqvault drill --source $SOURCE")
-	j.failed(PruneFailed, j.Prune, j.limits.Failures, "prune", "rqvault prune --source $SOURCE")
+	j.failed(BackupFailed, j.Backup, "backup", "rqvault doctor; then rqvault backup --source $SOURCE")
+	j.failed(VerifyFailed, j.Verify, "verify", "rqvault verify --all --source $SOURCE")
+	j.failed(DrillFailed, j.Drill, "drill", "rqvault drill --source $SOURCE")
+	j.failed(PruneFailed, j.Prune, "prune", "rqvault prune --source $SOURCE")
 }
 
 // late tells of a task whose last success is too old, or that never had one in time.
@@ -128,9 +128,11 @@ func (j *judge) late(name Name, t Task, what, next string) {
 	j.raise(name, from.Add(t.Limit), next, "no %s has succeeded within %s, and none ever has", what, lasted(j.now.Sub(from)))
 }
 
-// failed tells of a task that failed so many times in a row.
-func (j *judge) failed(name Name, t Task, least int, what, next string) {
-	if t.Failed < least {
+// failed tells of a task that failed several times in a row; or once, if it came to an
+// answer and that was bad, since trying again makes nothing whole.
+func (j *judge) failed(name Name, t Task, what, next string) {
+	final := t.Reason == "damaged" || t.Reason == "differences"
+	if t.Failed == 0 || t.Failed < j.limits.Failures && !final {
 		return
 	}
 	j.raise(name, t.Failure, next, "%s failed %s in a row: %s", what, counted(int64(t.Failed), "time"), plain(t.Reason))

@@ -34,13 +34,14 @@ type Target struct {
 // was bad enough once.
 func (t Target) wants(n alarm.Notice) bool { return n.Peak >= t.Least }
 
-// wait is an error that says when to try again.
-type wait struct {
-	error
-	until time.Duration
+// Later is an error of a receiver that says how long not to ask again.
+type Later struct {
+	Err   error
+	After time.Duration
 }
 
-func (w *wait) Unwrap() error { return w.error }
+func (l *Later) Error() string { return l.Err.Error() }
+func (l *Later) Unwrap() error { return l.Err }
 
 // title is a notice in one line, for a subject or the head of a message.
 func title(n alarm.Notice) string {

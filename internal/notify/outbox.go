@@ -109,9 +109,9 @@ func (o *Outbox) work(ctx context.Context, q *queue) {
 		}
 		o.report(Outcome{q.Name, n, err, false})
 		asked := pause
-		var later *wait
+		var later *Later
 		if errors.As(err, &later) {
-			asked = max(asked, later.until)
+			asked = max(asked, later.After)
 		}
 		sleep(ctx, asked)
 		q.tried += asked

@@ -90,7 +90,7 @@ func judge(to Secret, resp *http.Response) error {
 		return nil
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		if seconds, e := strconv.Atoi(resp.Header.Get("Retry-After")); e == nil && seconds > 0 {
-			return &wait{err, min(time.Duration(seconds)*time.Second, maxRetryAfter)}
+			return &Later{err, min(time.Duration(seconds)*time.Second, maxRetryAfter)}
 		}
 		return err
 	case code == http.StatusRequestTimeout || code == http.StatusTooEarly || code >= 500:

@@ -17,7 +17,7 @@ func (m *Metrics) Store(name string, up bool) {
 func (m *Metrics) Lease(name string, leads bool, gen int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.series[leading.name][legible(name)].value
+	before, _ := m.get(leading, name)
 	m.add(leaseLost, 0, name)
 	if before == 1 && !leads {
 		m.add(leaseLost, 1, name)

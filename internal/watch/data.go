@@ -23,7 +23,7 @@ type Snapshot struct {
 	StoredBytes int64
 }
 
-// Snapshot says which snapshot is the newest.
+// Snapshot says which snapshot is the newest; one without a time, that there is none.
 func (m *Metrics) Snapshot(s Snapshot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,7 +78,7 @@ func (m *Metrics) Drilled(source string, createdAt time.Time, recovery time.Dura
 
 // newest moves an instant forward only: older snapshots are verified in between.
 func (m *Metrics) newest(f *family, t time.Time, source string) {
-	if old, ok := m.series[f.name][legible(source)]; ok && unix(t) < old.value {
+	if old, ok := m.get(f, source); ok && unix(t) < old {
 		return
 	}
 	m.at(f, t, source)

@@ -58,6 +58,7 @@ var (
 	success        = gauge("rqvault_last_success_timestamp_seconds", "When the last run that succeeded ended.", "source", "task")
 	nextRun        = gauge("rqvault_next_run_timestamp_seconds", "When the task runs next.", "source", "task")
 	ageLimit       = gauge("rqvault_age_limit_seconds", "How old the last success of the task may be, by the configuration.", "source", "task")
+	expectedSince  = gauge("rqvault_expected_since_timestamp_seconds", "Since when the task is scheduled, as far as this process knows.", "source", "task")
 	snapshotAt     = gauge("rqvault_snapshot_timestamp_seconds", "The instant that the newest snapshot stands for.", "source")
 	snapshotJobs   = gauge("rqvault_snapshot_jobs", "Jobs in the newest snapshot.", "source", "queue", "status")
 	snapshotKeys   = gauge("rqvault_snapshot_keys", "Keys in the newest snapshot.", "source")

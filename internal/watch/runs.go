@@ -21,11 +21,15 @@ type Phase struct {
 	Bytes int64
 }
 
-// Expect says that a task is scheduled, and how old its last success may become. The
-// counters of its runs start at zero, so that the first failure is seen as a rise.
-func (m *Metrics) Expect(source string, task Task, limit time.Duration) {
+// Expect says that a task is scheduled, and how old its last success may become; since when
+// counts only the first time. The counters of its runs start at zero, so that the first
+// failure is seen as a rise.
+func (m *Metrics) Expect(source string, task Task, limit time.Duration, since time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, known := m.get(expectedSince, source, string(task)); !known {
+		m.at(expectedSince, since, source, string(task))
+	}
 	m.set(ageLimit, limit.Seconds(), source, string(task))
 	for _, result := range []string{"ok", "failed", "aborted"} {
 		m.add(runs, 0, source, string(task), result)

@@ -113,7 +113,23 @@ func legible(text string) string {
 	return text
 }
 
-// The three below are called with the mutex held, but by New.
+func clean(labels []string) []string {
+	labels = slices.Clone(labels)
+	for i := range labels {
+		labels[i] = legible(labels[i])
+	}
+	return labels
+}
+
+// What is below is called with the mutex held, but by New.
+
+// keyOf makes one text of labels; no valid text has the byte in between.
+func keyOf(labels []string) string { return strings.Join(labels, "\xff") }
+
+func (m *Metrics) get(f *family, labels ...string) (float64, bool) {
+	s, ok := m.series[f.name][keyOf(clean(labels))]
+	return s.value, ok
+}
 
 func (m *Metrics) set(f *family, value float64, labels ...string) {
 	m.put(f, func(float64) float64 { return value }, labels)
@@ -124,16 +140,13 @@ func (m *Metrics) add(f *family, value float64, labels ...string) {
 }
 
 func (m *Metrics) put(f *family, change func(float64) float64, labels []string) {
-	labels = slices.Clone(labels)
-	for i := range labels {
-		labels[i] = legible(labels[i])
-	}
+	labels = clean(labels)
 	all := m.series[f.name]
 	if all == nil {
 		all = map[string]series{}
 		m.series[f.name] = all
 	}
-	key := strings.Join(labels, "\xff") // no valid text has that byte
+	key := keyOf(labels)
 	all[key] = series{labels, change(all[key].value)}
 }
 
