@@ -17,7 +17,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // wrong is a source of which everything is wrong.
 func wrong() alarm.Facts {
-	failing := alarm.Task{Limit: time.Hour, Success: noon.Add(-3 * time.Hour), Failed: 3, Failure: noon.Add(-time.Hour), Reason: "store_unreachable"}
+	failing := alarm.Task{Limit: time.Hour, Success: noon.Add(-3 * time.Hour), Failed: 3, Failure: noon.Add(-time.Hour), Reason: "no_space"}
 	return alarm.Facts{
 		Source: "main", Backup: failing, Verify: failing, Drill: failing, Prune: failing,
 		Frozen: noon.Add(-time.Minute), FrozenWhy: "FLUSHALL",
@@ -68,6 +68,10 @@ func TestWhenAnAlarmHolds(t *testing.T) {
 		{"a verify failed once", alarm.Facts{Verify: alarm.Task{Failed: 1, Reason: "store_unreachable"}}, nil},
 		{"a verify found damage once", alarm.Facts{Verify: alarm.Task{Failed: 1, Reason: "damaged"}}, []alarm.Name{alarm.VerifyFailed}},
 		{"a drill found differences once", alarm.Facts{Drill: alarm.Task{Failed: 1, Reason: "differences"}}, []alarm.Name{alarm.DrillFailed}},
+		{"a backup failed since Redis is down", alarm.Facts{Backup: alarm.Task{Failed: 9, Reason: "redis_unreachable"}, RedisDown: ago(time.Hour)}, []alarm.Name{alarm.RedisDown}},
+		{"the same for a moment", alarm.Facts{Backup: alarm.Task{Failed: 2, Reason: "store_unreachable"}, StoreDown: ago(time.Second)}, nil},
+		{"another reason while Redis is down", alarm.Facts{Backup: alarm.Task{Failed: 2, Reason: "no_space"}, RedisDown: ago(time.Second)}, []alarm.Name{alarm.BackupFailed}},
+		{"Redis is back, and a backup has yet to succeed", alarm.Facts{Backup: alarm.Task{Failed: 2, Reason: "redis_unreachable"}}, []alarm.Name{alarm.BackupFailed}},
 		{"damage long ago", alarm.Facts{Verify: alarm.Task{Reason: "damaged"}}, nil},
 		{"a moment's silence", alarm.Facts{RedisDown: ago(119 * time.Second), StoreDown: ago(time.Second)}, nil},
 		{"two minutes of it", alarm.Facts{RedisDown: ago(2 * time.Minute)}, []alarm.Name{alarm.RedisDown}},

@@ -132,10 +132,16 @@ func (j *judge) late(name Name, t Task, what, next string) {
 // answer and that was bad, since trying again makes nothing whole.
 func (j *judge) failed(name Name, t Task, what, next string) {
 	final := t.Reason == "damaged" || t.Reason == "differences"
-	if t.Failed == 0 || t.Failed < j.limits.Failures && !final {
+	if t.Failed == 0 || t.Failed < j.limits.Failures && !final || j.follows(t) {
 		return
 	}
 	j.raise(name, t.Failure, next, "%s failed %s in a row: %s", what, counted(int64(t.Failed), "time"), plain(t.Reason))
+}
+
+// follows reports whether a task failed only because something else is away right now,
+// which has an alarm of its own.
+func (j *judge) follows(t Task) bool {
+	return t.Reason == "redis_unreachable" && !j.RedisDown.IsZero() || t.Reason == "store_unreachable" && !j.StoreDown.IsZero()
 }
 
 // data tells of jobs.

@@ -96,7 +96,9 @@ func (m *Metrics) Succeeded(source string, task Task, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.at(success, at, source, string(task))
-	m.set(runOK, flag(!at.IsZero()), source, string(task))
+	if !at.IsZero() {
+		m.set(runOK, 1, source, string(task))
+	}
 }
 
 // Forget drops all that is known of a source that is not configured any more.

@@ -187,6 +187,8 @@ func TestRuns(t *testing.T) {
 		fmt.Sprintf(`rqvault_last_success_timestamp_seconds{source="main",task="backup"} %v`, float64(noon.Unix()+90)))
 	lacks(t, m, `rqvault_last_run_phase_bytes{phase="dump"`)
 
+	m.Succeeded("main", watch.Drill, time.Time{}) // never
+	lacks(t, m, `rqvault_last_run_ok{source="main",task="drill"`, `rqvault_last_success_timestamp_seconds{source="main",task="drill"`)
 	m.Succeeded("main", watch.Backup, noon)
 	for _, reason := range []watch.Reason{watch.Interrupted, watch.LeaseLost} {
 		run.Reason = reason
@@ -333,4 +335,20 @@ func TestAScrapeSeesNoHalfTruth(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// The alarms take the reasons of runs for what they mean here.
+func TestAlarmsKnowTheReasons(t *testing.T) {
+	judge := func(reason watch.Reason, failed int) int {
+		f := alarm.Facts{Backup: alarm.Task{Failed: failed, Reason: string(reason)}, RedisDown: noon, StoreDown: noon}
+		return len(alarm.Judge(f, alarm.Limits{}, noon))
+	}
+	for _, reason := range watch.Reasons {
+		once, twice := judge(reason, 1), judge(reason, 2)
+		final := reason == watch.Damaged || reason == watch.Differences
+		follows := reason == watch.RedisUnreachable || reason == watch.StoreUnreachable
+		if (once == 1) != final || (twice == 0) != follows {
+			t.Errorf("%s: %d alarms for one failure, %d for two", reason, once, twice)
+		}
+	}
 }
