@@ -11,6 +11,7 @@ import (
 	"rqvault/internal/replica"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/watch"
+	"rqvault/schedule"
 )
 
 // reasons says under which of the metrics' few words an error counts. They are tried in
@@ -19,7 +20,7 @@ var reasons = []struct {
 	reason watch.Reason
 	causes []error
 }{
-	{watch.Interrupted, []error{context.Canceled}},
+	{watch.Interrupted, []error{context.Canceled, schedule.ErrStopped}},
 	{watch.Differences, []error{errFindings}},
 	{watch.Damaged, []error{errDamage, snapshot.ErrDamaged, index.ErrDamaged, rdb.ErrDamaged}},
 	{watch.NoSpace, []error{syscall.ENOSPC, live.ErrNoSpace}},
@@ -30,7 +31,7 @@ var reasons = []struct {
 	{watch.StoreDenied, []error{snapshot.ErrDenied}},
 	{watch.StoreUnreachable, []error{snapshot.ErrUnreachable, snapshot.ErrNoStore}},
 	{watch.Refused, []error{errRefused, errLineage}},
-	{watch.Timeout, []error{context.DeadlineExceeded}},
+	{watch.Timeout, []error{schedule.ErrTimeout, context.DeadlineExceeded}},
 }
 
 // reasonOf returns the word for an error, "" for none.

@@ -14,12 +14,11 @@ import (
 // mailTimeout is how long a mail program may take.
 const mailTimeout = time.Minute
 
-// Mail gives each notice to a program of this machine, on its standard input. No shell is in
+// Mail gives each notice to a program of this machine, on its standard input, as a mail that
+// lacks only whom it is from and for: the program's arguments say that. No shell is in
 // between, and of this process' environment the program gets what Env has and no more.
 type Mail struct {
-	Argv []string // the program and its arguments, for example sendmail, -t
-	From string   // "" leaves it to the program
-	To   []string // none: the message is the bare text, its first line the subject
+	Argv []string // the program and its arguments, for example sendmail, ops@example.org
 	Env  []string // NAME=value, for example PATH and HOME
 }
 
@@ -32,7 +31,7 @@ func (m Mail) Send(ctx context.Context, n alarm.Notice) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, m.Argv[0], m.Argv[1:]...)
 	cmd.Env = append([]string{}, m.Env...) // never nil: that would mean all of ours
-	cmd.Stdin = strings.NewReader(m.text(n))
+	cmd.Stdin = strings.NewReader(mailText(n))
 	said := &tail{}
 	cmd.Stderr = said
 	cmd.WaitDelay = 5 * time.Second // for what it started itself and left behind
@@ -45,25 +44,19 @@ func (m Mail) Send(ctx context.Context, n alarm.Notice) error {
 	return nil
 }
 
-// text is the whole message, with a mail's headers if it has somebody to go to.
-func (m Mail) text(n alarm.Notice) string {
-	if len(m.To) == 0 {
-		return title(n) + "\n\n" + body(n)
-	}
+// mailText is the whole message. Its first line is the subject, for programs that know no mail.
+func mailText(n alarm.Notice) string {
 	var b strings.Builder
-	header := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(&b, "%s: %s\n", name, oneLine(value))
-		}
+	for _, header := range [][2]string{
+		{"Subject", mime.QEncoding.Encode("utf-8", oneLine(title(n)))},
+		{"Date", n.At.UTC().Format(time.RFC1123Z)},
+		{"Message-ID", "<" + n.ID() + "@rqvault>"},
+		{"Auto-Submitted", "auto-generated"},
+		{"MIME-Version", "1.0"},
+		{"Content-Type", "text/plain; charset=utf-8"},
+	} {
+		fmt.Fprintf(&b, "%s: %s\n", header[0], header[1])
 	}
-	header("From", m.From)
-	header("To", strings.Join(m.To, ", "))
-	header("Subject", mime.QEncoding.Encode("utf-8", oneLine(title(n))))
-	header("Date", n.At.UTC().Format(time.RFC1123Z))
-	header("Message-ID", "<"+n.ID()+"@rqvault>")
-	header("Auto-Submitted", "auto-generated")
-	header("MIME-Version", "1.0")
-	header("Content-Type", "text/plain; charset=utf-8")
 	return b.String() + "\n" + body(n)
 }
 
