@@ -10,7 +10,7 @@ FUZZTIME ?= 60s
 
 # What is set for somebody's own Redis or store must not reach tests and demos; only
 # where to find the programs may (see tools/setup.sh).
-PROGRAMS := RQVAULT_CHROMIUM RQVAULT_PYTHON RQVAULT_REDIS_SERVER RQVAULT_VERSITYGW
+PROGRAMS := RQVAULT_CHROMIUM RQVAULT_PROMETHEUS RQVAULT_PROMTOOL RQVAULT_PYTHON RQVAULT_REDIS_SERVER RQVAULT_VERSITYGW
 unexport $(filter-out $(PROGRAMS),$(filter RQVAULT_%,$(.VARIABLES)))
 
 # Git refuses a clone that belongs to somebody else (a directory mounted into a

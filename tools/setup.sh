@@ -10,8 +10,8 @@
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
 # the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
-# RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq), RQVAULT_VERSITYGW or
-# RQVAULT_CHROMIUM.
+# RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq), RQVAULT_VERSITYGW,
+# RQVAULT_CHROMIUM, RQVAULT_PROMETHEUS and RQVAULT_PROMTOOL.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -115,6 +115,27 @@ need_s3() {
 	[[ -n ${RQVAULT_VERSITYGW:-} ]] || go_tool versitygw github.com/versity/versitygw/cmd/versitygw
 }
 
+# need_prometheus unpacks Debian's prometheus into .bin/ instead of installing it: the tests
+# want two programs of it, and nobody wants its service.
+need_prometheus() {
+	[[ -n ${RQVAULT_PROMETHEUS:-} && -n ${RQVAULT_PROMTOOL:-} ]] && return
+	command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+	[[ -x .bin/prometheus && -x .bin/promtool ]] && return
+	command -v apt-get >/dev/null ||
+		fail "please get Prometheus from https://prometheus.io/download, and name its programs by RQVAULT_PROMETHEUS and RQVAULT_PROMTOOL"
+	say "fetching prometheus into .bin/ (it is not installed)"
+	local temp=.bin/prometheus.$$
+	mkdir -p "$temp"
+	download prometheus "$temp" || { as_root apt-get -qq update && download prometheus "$temp"; } ||
+		fail "apt-get could not fetch prometheus: $(tail -n 3 .bin/apt.log)"
+	dpkg-deb -x "$temp"/prometheus_*.deb "$temp" || fail "the package of prometheus could not be unpacked"
+	mv "$temp/usr/bin/prometheus" "$temp/usr/bin/promtool" .bin/
+	rm -r "$temp"
+}
+
+# download PACKAGE DIRECTORY: gets a package's file, which needs no rights.
+download() { (cd "$2" && apt-get -qq download "$1") >.bin/apt.log 2>&1; }
+
 # prove says which program is missing even now, in words of what to do.
 prove() {
 	local what=$1
@@ -153,6 +174,7 @@ test)
 	prove_servers
 	prove "chromium does not run: install it, or set RQVAULT_CHROMIUM to a Chromium that does" "${RQVAULT_CHROMIUM:-chromium}" --version
 	need_s3
+	need_prometheus
 	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
 	;;
 *)

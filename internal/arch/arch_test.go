@@ -102,6 +102,7 @@ var owners = []struct {
 	{"github.com/hdt3213/rdb", []string{"internal/rdb", "internal/bench"}, "it must only ever see one framed and bounded value in a guarded call"},
 	{"github.com/parquet-go/", []string{"internal/index"}, "it panics on some damaged input, so every call is guarded there"},
 	{"github.com/klauspost/compress", []string{"internal/seekable"}, "frames, checksums and bounds are seekable's promise"},
+	{"github.com/prometheus/", []string{"internal/watch"}, "who measures says what happened, and only one place makes series of it, so that their number stays bounded"},
 	{"github.com/robfig/cron", []string{"schedule"}, "time that passes by itself belongs to the scheduler"},
 	{"github.com/cespare/xxhash", []string{"internal/index", "internal/source"}, "digests are made where keys are read"},
 	{"github.com/chromedp/", []string{"internal/browsertest"}, "a browser is for tests, and what drives it must not be in the program"},
@@ -164,6 +165,9 @@ var only = []struct {
 	{"internal/store/dir", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
 	{"internal/store/s3", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
 	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
+	{"internal/alarm", nil, true, "it decides what people must hear of from plain facts, whoever gathered them"},
+	{"internal/notify", []string{"internal/alarm"}, true, "it sends what was decided, and decides nothing"},
+	{"internal/watch", []string{"internal/alarm"}, false, "it shows what it is told, and asks nobody"},
 	{".", []string{"internal/command"}, true, "main only starts the command line"},
 }
 
@@ -201,8 +205,10 @@ var never = []struct {
 	{[]string{"restore"}, []string{"backup"}, "a restore works from what is stored"},
 	{[]string{"internal/snapshot", "internal/lease"}, []string{"internal/store/"}, "stores serve the catalog and the lease, never the other way round"},
 	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "verify"},
+	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/alarm", "verify"},
 		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report"}, []string{"os", "log", "flag"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/alarm"}, []string{"os", "log", "flag"},
 		"pure code neither reads the environment nor prints"},
 }
 
