@@ -153,6 +153,7 @@ var only = []struct {
 	{"schedule", nil, false, "it knows when, and not what"},
 	{"internal/extsort", nil, true, "it sorts bytes"},
 	{"internal/lineage", nil, true, "it judges what it is given, and knows no network"},
+	{"internal/doctor", nil, true, "it judges what it is told, and asks nobody"},
 	{"internal/rdb", []string{"internal/keyspace"}, false, "the format knows nothing of jobs or stores"},
 	{"internal/seekable", nil, false, "it packs bytes"},
 	{"internal/index", []string{"internal/extsort", "internal/job", "internal/keyspace", "internal/rdb"}, false, "rows come from records, whoever read them and through whatever schema"},
@@ -199,9 +200,9 @@ var never = []struct {
 	{[]string{"backup"}, []string{"restore", "verify"}, "taking a snapshot needs neither to judge nor to restore one"},
 	{[]string{"restore"}, []string{"backup"}, "a restore works from what is stored"},
 	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "verify"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/doctor", "verify"},
 		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report"}, []string{"os", "log", "flag"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/doctor"}, []string{"os", "log", "flag"},
 		"pure code neither reads the environment nor prints"},
 }
 

@@ -106,14 +106,12 @@ func rqPatient(t testing.TB, opts ...redistest.Option) *vault {
 // serve runs a real worker of these queues, with a scheduler, until the test ends.
 func (v *vault) serve(names string) {
 	v.t.Helper()
-	v.t.Cleanup(func() { v.s.Do("RPUSH", "stop", "1") })
 	done := v.beside(fmt.Sprintf(`
-import threading, signal, time
+import threading, signal
 from rq import Worker
-from rq.suspension import resume
 def wait():
     redis.from_url(os.environ['REDIS_URL']).blpop('stop')
-    os._exit(0)
+    os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=wait, daemon=True).start()
 Worker([queue(n) for n in '%s'.split()], connection=c).work(with_scheduler=True, logging_level='CRITICAL')
 `, names))
@@ -234,6 +232,22 @@ func TestTheRightsThatDoctorAsksForAreTheDocumentedOnes(t *testing.T) {
 		}
 		if !slices.Equal(words, p.Commands) {
 			t.Errorf("%s: docs/cli.md lists %q, doctor asks for %q", p.Name, words, p.Commands)
+		}
+	}
+}
+
+// TestTheDocumentedRightsAreEnoughForTheDoctor looks as a user with exactly the rights
+// that docs/cli.md lists: no check may be refused its facts.
+func TestTheDocumentedRightsAreEnoughForTheDoctor(t *testing.T) {
+	t.Parallel()
+	rights := documented(t, "backup --via scan") + " " + documented(t, "diff") + " " + documented(t, "doctor")
+	v := rqPatient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 resetchannels "+rights))
+	v.rq("queue('q').enqueue('tasks.note')")
+	d, code := examine(t, "redis://bob:hunter2@"+v.s.Addr())
+	wantFindings(t, d, code, noWorker("rights warn")...)
+	for _, c := range d.Checks {
+		if c.Level == "unknown" {
+			t.Errorf("%s cannot tell: %s", c.Name, c.What)
 		}
 	}
 }

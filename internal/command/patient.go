@@ -179,7 +179,9 @@ func (p *patient) Server(ctx context.Context) *doctor.Server {
 	if out.Info["cluster_enabled"] == "1" {
 		out.Cluster, _ = s.ClusterInfo(ctx)
 	}
-	p.rights(ctx, out)
+	if out.Info["loading"] != "1" {
+		p.rights(ctx, out)
+	}
 	return out
 }
 
@@ -213,28 +215,27 @@ func (p *patient) asked(name string) []string {
 
 // rights asks Redis what the user may do. Where it does not say, what only reads is tried.
 func (p *patient) rights(ctx context.Context, out *doctor.Server) {
-	s := p.probe.Server
-	user, err := s.Whoami(ctx)
-	if err != nil {
-		out.RightsProblem = reason(err)
-	}
-	out.User = user
-	dryrun := err == nil
+	var names []string
+	var asked [][]string
 	for _, purpose := range doctor.Purposes {
 		for _, name := range purpose.Commands {
-			r := doctor.Right{Command: name}
-			if dryrun {
-				r.Allowed, err = s.MayRun(ctx, user, p.asked(name))
-				if r.Known = err == nil; err != nil {
-					out.RightsProblem = reason(err)
-					dryrun = false
-				}
-			}
-			if !dryrun {
-				r.Allowed, r.Known = p.tried(ctx, name)
-			}
-			out.Rights = append(out.Rights, r)
+			names, asked = append(names, name), append(asked, p.asked(name))
 		}
+	}
+	user, err := p.probe.Server.Whoami(ctx)
+	var may []bool
+	if out.User = user; err == nil {
+		may, err = p.probe.Server.MayRun(ctx, user, asked)
+	}
+	for i, name := range names {
+		r := doctor.Right{Command: name, Known: err == nil}
+		if err == nil {
+			r.Allowed = may[i]
+		} else {
+			r.Allowed, r.Known = p.tried(ctx, name)
+			out.RightsProblem = reason(err)
+		}
+		out.Rights = append(out.Rights, r)
 	}
 }
 

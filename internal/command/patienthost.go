@@ -27,6 +27,10 @@ func (p *patient) Host(_ context.Context, s *doctor.Server) *doctor.Host {
 	h.Memory, h.Available = memory()
 	h.Overcommit = firstLine("/proc/sys/vm/overcommit_memory")
 	h.HugePages = chosen(firstLine("/sys/kernel/mm/transparent_hugepage/enabled"))
+	if dir, told := s.Settings["dir"]; told && dir == "" { // what it is when it is gone
+		h.Dir, _ = os.Readlink("/proc/" + s.Info["process_id"] + "/cwd")
+		h.Dir = strings.TrimSuffix(h.Dir, " (deleted)")
+	}
 	if h.Dir == "" {
 		return h
 	}

@@ -42,6 +42,10 @@ type queueLook struct {
 	db    int
 	err   error
 	reply []any // of the last ask
+
+	before map[string]int64    // the queues' lengths at the first look
+	popped map[string][]string // the ids between pop and preparation
+	busy   bool                // there is any of either
 }
 
 // ask runs reading commands. A key of another type is for RQ's invariants to find; after
@@ -71,33 +75,26 @@ func (l *queueLook) texts(i int) []string {
 	return out
 }
 
-// Queues looks at each database that holds keys, twice.
+// Queues looks at each database that holds keys, twice, with a pause if any job waits.
 func (p *patient) Queues(ctx context.Context, s *doctor.Server) *doctor.Queues {
 	out := &doctor.Queues{}
 	var looks []*queueLook
+	busy := false
 	for _, db := range heldDatabases(s, p.probe.Target.DB) {
-		looks = append(looks, &queueLook{p: p, ctx: ctx, db: db})
+		l := &queueLook{p: p, ctx: ctx, db: db}
+		l.first()
+		busy = busy || l.busy
+		looks = append(looks, l)
 	}
-	before := map[string]int64{}
-	popped := map[string][]string{}
-	for _, l := range looks {
-		for _, q := range l.queues() {
-			l.ask([]any{"llen", p.e.schema.PlaceKey(job.InQueue, q)}, []any{"lrange", p.e.schema.PlaceKey(job.InIntermediate, q), 0, mostPopped - 1})
-			before[fmt.Sprint(l.db, " ", q)] = l.num(0)
-			popped[fmt.Sprint(l.db, " ", q)] = l.texts(1)
-		}
-	}
-	if len(before) > 0 && !rest(ctx, betweenLooks) {
+	if busy && !rest(ctx, betweenLooks) {
 		out.Problem = "there was no time"
 		return out
 	}
 	for _, l := range looks {
 		l.suspension(out)
-		out.Workers = append(out.Workers, l.workers()...)
-		for _, q := range l.queues() {
-			key := fmt.Sprint(l.db, " ", q)
-			out.All = append(out.All, l.queue(q, before[key], popped[key], out.Workers))
-		}
+		workers := l.workers()
+		out.Workers = append(out.Workers, workers...)
+		out.All = append(out.All, l.second(workers)...)
 		if l.err != nil {
 			out.Problem = reason(l.err)
 		}
@@ -160,9 +157,6 @@ func (l *queueLook) workers() []doctor.Worker {
 	for _, k := range keys {
 		commands = append(commands, []any{"hmget", k, "queues", "last_heartbeat", "death", "birth"}, []any{"pttl", k})
 	}
-	if len(commands) == 0 {
-		return nil
-	}
 	l.ask(commands...)
 	var out []doctor.Worker
 	for i, k := range keys {
@@ -177,45 +171,78 @@ func (l *queueLook) workers() []doctor.Worker {
 	return out
 }
 
-// queue is the second look at one queue.
-func (l *queueLook) queue(name string, before int64, popped []string, workers []doctor.Worker) doctor.Queue {
-	s, now := l.p.e.schema, l.p.e.now()
-	q := doctor.Queue{DB: l.db, Name: name, Before: before}
-	l.ask(
-		[]any{"llen", s.PlaceKey(job.InQueue, name)},
-		[]any{"lindex", s.PlaceKey(job.InQueue, name), 0},
-		[]any{"lrange", s.PlaceKey(job.InIntermediate, name), 0, mostPopped - 1},
-		[]any{"zcount", s.PlaceKey(job.InWip, name), "-inf", now.Add(-staleAfter).Unix()},
-		[]any{"zcount", s.PlaceKey(job.InScheduled, name), "-inf", now.Add(-overdueAfter).Unix()},
-		[]any{"zcard", s.PlaceKey(job.InDeferred, name)},
-		[]any{"exists", s.SchedulerLockKey(name)},
-	)
-	q.Depth, q.Stale, q.Overdue, q.Deferred, q.Scheduler = l.num(0), l.num(3), l.num(4), l.num(5), l.num(6) > 0
-	head, _ := l.reply[1].(string)
-	still := slices.DeleteFunc(l.texts(2), func(id string) bool { return !slices.Contains(popped, id) })
-	if head != "" {
-		l.head(&q, head)
+// first notes how long each queue is.
+func (l *queueLook) first() {
+	names := l.queues()
+	var commands [][]any
+	for _, name := range names {
+		commands = append(commands, []any{"llen", l.p.e.schema.PlaceKey(job.InQueue, name)},
+			[]any{"lrange", l.p.e.schema.PlaceKey(job.InIntermediate, name), 0, mostPopped - 1})
 	}
-	served := slices.ContainsFunc(workers, func(w doctor.Worker) bool {
-		return w.Alive && w.DB == l.db && slices.Contains(w.Queues, name)
-	})
-	for _, id := range still {
-		if !served || l.seenLongAgo(name, id) {
-			q.Stuck++
-		}
+	l.ask(commands...)
+	l.before, l.popped = map[string]int64{}, map[string][]string{}
+	for i, name := range names {
+		l.before[name], l.popped[name] = l.num(2*i), l.texts(2*i+1)
+		l.busy = l.busy || l.before[name] > 0 || len(l.popped[name]) > 0
 	}
-	return q
 }
 
-// head looks at the job that is next.
-func (l *queueLook) head(q *doctor.Queue, id string) {
-	key := l.p.e.schema.PartKey(id, job.HashPart)
-	l.ask([]any{"hmget", key, "enqueued_at", "created_at"}, []any{"pttl", key})
-	q.Expiring = l.num(1) > 0
-	for _, text := range l.texts(0) {
-		if us, readable := rq.ParseTime([]byte(text)); readable && us > 0 {
-			q.Oldest = time.UnixMicro(us)
-			return
+// second looks at all of each queue.
+func (l *queueLook) second(workers []doctor.Worker) []doctor.Queue {
+	s, now := l.p.e.schema, l.p.e.now()
+	names := l.queues()
+	var commands [][]any
+	for _, name := range names {
+		commands = append(commands,
+			[]any{"llen", s.PlaceKey(job.InQueue, name)},
+			[]any{"zcount", s.PlaceKey(job.InWip, name), "-inf", now.Add(-staleAfter).Unix()},
+			[]any{"zcount", s.PlaceKey(job.InScheduled, name), "-inf", now.Add(-overdueAfter).Unix()},
+			[]any{"zcard", s.PlaceKey(job.InDeferred, name)},
+			[]any{"exists", s.SchedulerLockKey(name)},
+			[]any{"lrange", s.PlaceKey(job.InIntermediate, name), 0, mostPopped - 1},
+			[]any{"lindex", s.PlaceKey(job.InQueue, name), 0},
+		)
+	}
+	each := len(commands) / max(1, len(names))
+	l.ask(commands...)
+	all, heads, stuck := make([]doctor.Queue, len(names)), make([]string, len(names)), make([][]string, len(names))
+	for i, name := range names {
+		at := i * each
+		before, known := l.before[name]
+		all[i] = doctor.Queue{DB: l.db, Name: name, Before: before, Depth: l.num(at), Stale: l.num(at + 1), Overdue: l.num(at + 2),
+			Deferred: l.num(at + 3), Scheduler: l.num(at+4) > 0}
+		if !known {
+			all[i].Before = all[i].Depth
+		}
+		stuck[i] = slices.DeleteFunc(l.texts(at+5), func(id string) bool { return !slices.Contains(l.popped[name], id) })
+		heads[i], _ = l.reply[at+6].(string)
+	}
+	l.heads(all, heads)
+	for i, name := range names {
+		served := slices.ContainsFunc(workers, func(w doctor.Worker) bool { return w.Alive && slices.Contains(w.Queues, name) })
+		for _, id := range stuck[i] {
+			if !served || l.seenLongAgo(name, id) {
+				all[i].Stuck++
+			}
+		}
+	}
+	return all
+}
+
+// heads looks at the jobs that are next.
+func (l *queueLook) heads(all []doctor.Queue, ids []string) {
+	var commands [][]any
+	for _, id := range ids {
+		key := l.p.e.schema.PartKey(id, job.HashPart)
+		commands = append(commands, []any{"hmget", key, "enqueued_at", "created_at"}, []any{"pttl", key})
+	}
+	l.ask(commands...)
+	for i := range ids {
+		all[i].Expiring = l.num(2*i+1) > 0
+		for _, text := range l.texts(2 * i) {
+			if us, readable := rq.ParseTime([]byte(text)); readable && us > 0 && all[i].Oldest.IsZero() {
+				all[i].Oldest = time.UnixMicro(us)
+			}
 		}
 	}
 }
@@ -225,7 +252,7 @@ func (l *queueLook) seenLongAgo(queue, id string) bool {
 	l.ask([]any{"get", l.p.e.schema.FirstSeenKey(queue, id)})
 	text, _ := l.reply[0].(string)
 	at, err := strconv.ParseFloat(text, 64)
-	return err == nil && at > 0 && at < math.MaxInt32*2 && l.p.e.now().Sub(time.Unix(int64(at), 0)) > stuckAfter
+	return err == nil && at > 0 && at < math.MaxUint32 && l.p.e.now().Sub(time.Unix(int64(at), 0)) > stuckAfter
 }
 
 // ownChecks are the invariants that have a check of their own.

@@ -22,7 +22,10 @@ func judgeMemory(f *Facts) finding {
 	case used*10 >= most*9:
 		got = warn("%s of %s (maxmemory) are used", bytes(used), bytes(most))
 	}
-	return got.do("redis-cli -u $REDIS config set maxmemory "+strconv.FormatInt(most*3/2, 10)).with("used", used).with("max", most)
+	if f.Host != nil && f.Host.Available > most { // half as much again, and room to save
+		got = got.do("redis-cli -u $REDIS config set maxmemory " + strconv.FormatInt(most*3/2, 10))
+	}
+	return got.with("used", used).with("max", most)
 }
 
 func judgeEviction(f *Facts) finding {

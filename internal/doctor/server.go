@@ -80,10 +80,10 @@ func judgeLoading(f *Facts) finding {
 		with("percent", s.Info["loading_loaded_perc"]).with("eta_seconds", s.num("loading_eta_seconds"))
 }
 
-// Latencies that are worth a word.
+// Times that are worth a word.
 const (
-	slowPing  = 100 * time.Millisecond
-	awfulPing = time.Second
+	slow  = 250 * time.Millisecond
+	awful = time.Second
 )
 
 func judgeLatency(f *Facts) finding {
@@ -95,9 +95,9 @@ func judgeLatency(f *Facts) finding {
 	text := fmt.Sprintf("%d pings took %s in the median, %s at most", len(pings), short(median), short(most))
 	got := ok("%s", text)
 	switch {
-	case median > awfulPing:
+	case median > awful:
 		got = fail("%s: workers time out", text)
-	case median > slowPing || most > awfulPing:
+	case median > slow || most > 2*awful:
 		got = warn("%s: the server, its host or the network is busy", text)
 	}
 	return got.with("median_ms", ms(median)).with("max_ms", ms(most))
@@ -115,22 +115,22 @@ func judgeSlowLog(f *Facts) finding {
 	if now.IsZero() {
 		now = f.At
 	}
-	slow, awful, names := 0, 0, map[string]int{}
+	many, grave, names := 0, 0, map[string]int{}
 	for _, c := range s.Slow {
-		if now.Sub(c.At) > slowLogSpan || c.Took < slowPing {
+		if now.Sub(c.At) > slowLogSpan || c.Took < slow {
 			continue
 		}
-		slow++
+		many++
 		names[c.Name]++
-		if c.Took >= awfulPing {
-			awful++
+		if c.Took >= awful {
+			grave++
 		}
 	}
-	if slow < 3 && awful == 0 {
-		return ok("no run of slow commands in the last ten minutes").with("slow", slow)
+	if many < 3 && grave == 0 {
+		return ok("no run of slow commands in the last ten minutes").with("slow", many)
 	}
-	return warn("%s took over 100 ms each in the last ten minutes (%s): while one runs, all others wait", plural(slow, "command"), tally(names)).
-		with("slow", slow).with("commands", names)
+	return warn("%s took over 250 ms each in the last ten minutes (%s): while one runs, all others wait", plural(many, "command"), tally(names)).
+		with("slow", many).with("commands", names)
 }
 
 func judgeClients(f *Facts) finding {

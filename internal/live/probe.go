@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -57,7 +58,7 @@ func Reach(ctx context.Context, t Target, opts Options) Probe {
 		return p.failed(AtTLS, err)
 	}
 	if err != nil {
-		return p.failed(AtAnswer, err)
+		return p.failed(AtAnswer, p.greeting(ctx, opts, err))
 	}
 	p.Server = s
 	return p
@@ -110,7 +111,34 @@ func (p *Probe) connect(ctx context.Context, opts Options) (Stage, error) {
 	if err != nil {
 		return AtTLS, wrap(ctx, "connect to "+p.Target.String(), tlsFailure{err})
 	}
+	// Redis counts a connection that is gone when it looks at it as one that it refused.
+	if _, err := secure.Write([]byte("PING\r\n")); err == nil {
+		_ = secure.SetReadDeadline(time.Now().Add(opts.IdleTimeout))
+		_, _ = secure.Read(make([]byte, 1)) // whatever it is: the answer is asked for later
+	}
 	return "", nil
+}
+
+// greeting is what a server without a free connection says before it hangs up. What a
+// client has sent by then breaks the connection, and the words are lost.
+func (p *Probe) greeting(ctx context.Context, opts Options, failure error) error {
+	if !errors.Is(failure, ErrUnreachable) || errors.Is(failure, ErrSilent) || p.Target.TLS != nil {
+		return failure
+	}
+	d := net.Dialer{Timeout: opts.DialTimeout}
+	c, err := d.DialContext(ctx, p.Target.Network, p.Target.Addr)
+	if err != nil {
+		return failure
+	}
+	defer func() { _ = c.Close() }()
+	words := make([]byte, 256)
+	_ = c.SetReadDeadline(time.Now().Add(opts.IdleTimeout))
+	n, _ := c.Read(words)
+	line, _, _ := strings.Cut(string(words[:n]), "\r\n")
+	if text, is := strings.CutPrefix(line, "-"); is {
+		return fmt.Errorf("connect to %s: %w", p.Target, newReplyError(text))
+	}
+	return failure
 }
 
 func firstEnd(certs []*x509.Certificate) time.Time {

@@ -20,13 +20,20 @@ func (s *Server) Info(ctx context.Context, section string) (map[string]string, e
 // ones do not, is left out. The error is the server's refusal of CONFIG GET as such.
 func (s *Server) Settings(ctx context.Context, names ...string) (map[string]string, error) {
 	found := map[string]string{}
+	var commands [][]any
 	for _, name := range names {
-		cmd := redis.NewStringSliceCmd(ctx, "config", "get", name)
-		if err := s.exec(ctx, s.target.DB, cmd); err != nil {
-			return found, wrap(ctx, "read CONFIG GET "+name, err)
+		commands = append(commands, []any{"config", "get", name})
+	}
+	replies, err := s.Pipeline(ctx, s.target.DB, commands)
+	if err != nil {
+		return found, err
+	}
+	for i, r := range replies {
+		if err, refused := r.(error); refused {
+			return found, fmt.Errorf("read CONFIG GET %s: %w", names[i], err)
 		}
-		if kv := cmd.Val(); len(kv) == 2 {
-			found[name] = kv[1]
+		if kv, _ := r.([]any); len(kv) == 2 {
+			found[names[i]], _ = kv[1].(string)
 		}
 	}
 	return found, nil
@@ -116,17 +123,28 @@ func (s *Server) Whoami(ctx context.Context) (string, error) {
 	return cmd.Val(), nil
 }
 
-// MayRun asks, without running it, whether a user may run a command with these
+// MayRun asks, without running them, which commands a user may run with these
 // arguments. It needs Redis 7 and the right to ACL DRYRUN; the error says where that is
 // missing.
-func (s *Server) MayRun(ctx context.Context, user string, command []string) (bool, error) {
-	args := []any{"acl", "dryrun", user}
-	for _, w := range command {
-		args = append(args, w)
+func (s *Server) MayRun(ctx context.Context, user string, commands [][]string) ([]bool, error) {
+	var asked [][]any
+	for _, words := range commands {
+		args := []any{"acl", "dryrun", user}
+		for _, w := range words {
+			args = append(args, w)
+		}
+		asked = append(asked, args)
 	}
-	cmd := redis.NewCmd(ctx, args...)
-	if err := s.exec(ctx, s.target.DB, cmd); err != nil {
-		return false, wrap(ctx, "ask ACL DRYRUN", err)
+	replies, err := s.Pipeline(ctx, s.target.DB, asked)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Sprint(cmd.Val()) == "OK", nil
+	may := make([]bool, len(commands))
+	for i, r := range replies {
+		if err, refused := r.(error); refused {
+			return nil, fmt.Errorf("ask ACL DRYRUN: %w", err)
+		}
+		may[i] = r == "OK"
+	}
+	return may, nil
 }
