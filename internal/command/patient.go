@@ -50,6 +50,8 @@ func (p *patient) Reach(ctx context.Context) (doctor.Reach, bool) {
 	r := doctor.Reach{Where: t.Addr, Socket: t.Network == "unix", TLS: t.TLS != nil, Addrs: p.probe.Addrs, CertEnds: p.probe.CertEnds}
 	if r.Where == "" {
 		r.Where = t.String()
+	} else {
+		p.e.target = t.String() // of sentinels, the master
 	}
 	if p.probe.Err != nil {
 		r.Cause, r.Text = causeOf(p.probe), reason(p.probe.Err)

@@ -78,7 +78,7 @@ type Limits struct {
 // Fields are named values as Redis tells them.
 type Fields map[string]string
 
-// finding is what one check found.
+// finding is what one check found. Without a level there was nothing to check.
 type finding struct {
 	level  Level
 	what   string

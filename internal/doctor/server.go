@@ -69,7 +69,8 @@ func judgeLoading(f *Facts) finding {
 		return missing
 	}
 	if !s.loading() {
-		return ok("its data is loaded")
+		up := time.Duration(s.num("uptime_in_seconds")) * time.Second
+		return ok("its data is loaded; it was started %s ago", span(up)).with("uptime_seconds", s.num("uptime_in_seconds"))
 	}
 	left := "it does not say for how long"
 	if eta, err := strconv.ParseInt(s.Info["loading_eta_seconds"], 10, 64); err == nil && eta >= 0 {

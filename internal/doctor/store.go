@@ -38,7 +38,7 @@ func judgeVerified(f *Facts) finding {
 	s := f.Store
 	switch {
 	case s.Problem != "" || s.Newest == nil:
-		return unknown("there is no snapshot to verify")
+		return finding{} // judgeSnapshot says so
 	case s.Newest.Failed:
 		return fail("the last verify or drill of the newest snapshot, %s, failed: do not count on it", s.Newest.ID).do("rqvault backup")
 	case s.Verified.IsZero():
@@ -51,7 +51,7 @@ func judgeVerified(f *Facts) finding {
 
 func judgeRestarted(f *Facts) finding {
 	if f.Server == nil || f.Store.Newest == nil {
-		return unknown("there is nothing to compare")
+		return finding{}
 	}
 	now, then := f.Server.Info, f.Store.Newest
 	if missing, is := f.Server.untold("run_id"); is {
