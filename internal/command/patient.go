@@ -135,8 +135,8 @@ func answerCause(err error) doctor.Cause {
 	return doctor.Faulty
 }
 
-// settings are those that a check looks at.
-var settings = []string{"save", "appendonly", "appendfsync", "stop-writes-on-bgsave-error", "min-replicas-to-write", "maxclients",
+// judgedSettings are those that a check looks at.
+var judgedSettings = []string{"save", "appendonly", "appendfsync", "stop-writes-on-bgsave-error", "min-replicas-to-write", "maxclients",
 	"disable-thp", "dir", "dbfilename", "logfile"}
 
 // How much is asked of a server: pings, and entries of the slow log.
@@ -165,7 +165,7 @@ func (p *patient) Server(ctx context.Context) *doctor.Server {
 	} else {
 		out.Info = info
 	}
-	known, err := s.Settings(ctx, settings...)
+	known, err := s.Settings(ctx, judgedSettings...)
 	if out.Settings = known; err != nil {
 		out.SettingsProblem = reason(err)
 	}
