@@ -155,6 +155,7 @@ var only = []struct {
 	{"internal/extsort", nil, true, "it sorts bytes"},
 	{"internal/lease", nil, true, "who leads is decided through a cell, whatever keeps it"},
 	{"internal/lineage", nil, true, "it judges what it is given, and knows no network"},
+	{"internal/doctor", nil, true, "it judges what it is told, and asks nobody"},
 	{"internal/rdb", []string{"internal/keyspace"}, false, "the format knows nothing of jobs or stores"},
 	{"internal/seekable", nil, false, "it packs bytes"},
 	{"internal/index", []string{"internal/extsort", "internal/job", "internal/keyspace", "internal/rdb"}, false, "rows come from records, whoever read them and through whatever schema"},
@@ -209,6 +210,10 @@ var never = []struct {
 	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/alarm", "verify"},
 		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
 	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/alarm"}, []string{"os", "log", "flag"},
+	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/doctor", "verify"},
+		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/doctor"}, []string{"os", "log", "flag"},
 		"pure code neither reads the environment nor prints"},
 }
 

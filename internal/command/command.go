@@ -53,6 +53,7 @@ func newApp(e *env) *cli.App {
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
 			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
+			e.doctorCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -126,7 +126,7 @@ func (e *env) exit(ctx context.Context, err error) int {
 		return exitOK
 	}
 	e.stopProgress()
-	if ctx.Err() != nil && !errors.Is(err, errPartly) {
+	if ctx.Err() != nil && !errors.Is(err, errPartly) && !errors.Is(err, errFindings) {
 		fmt.Fprintln(e.err, "rqvault: interrupted; nothing was committed or changed")
 		return exitInterrupted
 	}

@@ -177,19 +177,28 @@ func (e *env) explainMissing(ctx context.Context, cat *snapshot.Catalog, ref str
 // dial connects to what --redis names; with readOnly nothing but reading commands can
 // leave this process.
 func (e *env) dial(c *cli.Context, readOnly bool) (*live.Server, error) {
+	t, err := e.redis(c)
+	if err != nil {
+		return nil, err
+	}
+	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
+}
+
+// redis reads what --redis and its password name.
+func (e *env) redis(c *cli.Context) (live.Target, error) {
 	t, err := live.ParseURL(c.String("redis"))
 	if err != nil {
-		return nil, usage("--redis: %v", err)
+		return t, usage("--redis: %v", err)
 	}
 	password, err := secret(c, "redis-password")
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	if password != "" {
 		t.Password = password
 	}
 	e.target = t.String()
-	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
+	return t, nil
 }
 
 // secret reads a flag that may stand in a file instead.
