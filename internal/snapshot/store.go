@@ -20,7 +20,27 @@ var (
 	ErrDenied = errors.New("access denied by the store")
 	// ErrUnreachable: the service that keeps the store did not answer at all.
 	ErrUnreachable = errors.New("the store is unreachable")
+	// ErrLocked: the store keeps the object for now and removes it for nobody. Most such
+	// errors are a LockedError, which says until when.
+	ErrLocked = errors.New("locked by the store")
 )
+
+// LockedError is an ErrLocked with the end of the lock.
+type LockedError struct {
+	Key   string
+	Until time.Time // zero if the store did not tell
+}
+
+// Error implements error.
+func (e *LockedError) Error() string {
+	if e.Until.IsZero() {
+		return e.Key + " is " + ErrLocked.Error()
+	}
+	return e.Key + " is " + ErrLocked.Error() + " until " + e.Until.UTC().Format(time.RFC3339)
+}
+
+// Is makes it an ErrLocked.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // Object is what a store knows of one stored object without reading it.
 type Object struct {
@@ -46,7 +66,7 @@ type Store interface {
 	// List yields the objects whose key starts with prefix and sorts after the key
 	// given ("" for all), in byte order of keys, and one error at most, as the last pair.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Object, error]
-	// Remove deletes one object; a missing one is no error.
+	// Remove deletes one object; a missing one is no error, a locked one is ErrLocked.
 	Remove(ctx context.Context, key string) error
 	// Abandoned yields what broken writes left behind and no List shows (temporary
 	// files, unfinished multipart uploads): Key names it for Discard.
