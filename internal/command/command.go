@@ -50,7 +50,7 @@ func newApp(e *env) *cli.App {
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -61,6 +61,9 @@ func newApp(e *env) *cli.App {
 	}
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError = app.OnUsageError
+		for _, sub := range cmd.Subcommands {
+			sub.OnUsageError = app.OnUsageError
+		}
 	}
 	return app
 }
@@ -130,6 +133,17 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
+	at := 2 // where the command's own words begin
+	if len(args) > 2 && cmd.HasName("key") {
+		for _, sub := range cmd.Subcommands {
+			if sub.HasName(args[2]) {
+				cmd, at = sub, 3
+			}
+		}
+		if at == 2 {
+			return args, nil
+		}
+	}
 	valued := map[string]bool{} // a flag that is not known is left to the library's complaint
 	for _, f := range cmd.Flags {
 		_, boolean := f.(*cli.BoolFlag)
@@ -138,7 +152,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	var flags, words []string
-	rest := args[2:]
+	rest := args[at:]
 	for i := 0; i < len(rest); i++ {
 		arg := rest[i]
 		if arg == "--" {
@@ -159,7 +173,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 			flags = append(flags, rest[i])
 		}
 	}
-	sorted := append([]string{args[0], args[1]}, flags...)
+	sorted := append(slices.Clone(args[:at]), flags...)
 	if len(words) > 0 {
 		sorted = append(append(sorted, "--"), words...)
 	}
