@@ -177,11 +177,11 @@ func TestStockToolsOpenAnEncryptedSnapshot(t *testing.T) {
 	v, identity, _ := encrypted(t)
 	dir := t.TempDir()
 	v.want(0, "backup", "--via", "bgsave")
-	name, err := v.s.Client().ConfigGet(t.Context(), "dbfilename").Result()
+	config, err := v.s.Client().ConfigGet(t.Context(), "d*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dump, err := os.ReadFile(filepath.Join(filepath.Dir(v.s.Socket()), name["dbfilename"]))
+	dump, err := os.ReadFile(filepath.Join(config["dir"], config["dbfilename"]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -87,4 +88,11 @@ type Writer interface {
 	// Abort gives the object up and removes what was sent. It is safe after Commit,
 	// where it does nothing, and works when the context of Create is cancelled.
 	Abort()
+}
+
+// Lasting reports whether the object under a key is part of a snapshot, so that a store may
+// keep anybody from removing it for a time. What else there is comes and goes.
+func Lasting(key string) bool {
+	_, rest, ok := strings.Cut(key, "/")
+	return ok && strings.HasPrefix(rest, "snapshots/")
 }

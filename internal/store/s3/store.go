@@ -181,10 +181,13 @@ func (s *Store) bucketMissing(ctx context.Context) bool {
 	return errors.Is(s.fail("stat", "", err), snapshot.ErrNotFound)
 }
 
-// Remove implements snapshot.Store. In a bucket with versions the object gets a
+// Remove implements snapshot.Store. It does not touch what is locked. In a bucket with versions the object gets a
 // deletion marker; what the versions keep is the bucket's policy.
 func (s *Store) Remove(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
+		return s.fail("remove", key, err)
+	}
+	if err := s.locked(ctx, key); err != nil {
 		return s.fail("remove", key, err)
 	}
 	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.opts.Bucket, Key: s.full(key)})
