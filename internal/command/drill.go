@@ -74,7 +74,7 @@ func (e *env) drill(c *cli.Context) error {
 	}
 	e.stopProgress()
 	if !c.Bool("no-stamp") {
-		e.stamp(c.Context, cat, r.Verification(m.StoredSize()))
+		e.stamp(c.Context, cat, m, r.Verification(m.StoredSize()))
 	}
 	if c.Bool("json") {
 		err = e.printJSON(r)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"rqvault/internal/redistest"
 )
 
 // secretQueue and secretID are names that must not stand anywhere in an encrypted store.
@@ -423,4 +425,29 @@ func TestAPassphraseAndAKeyOfSSHOpenAStore(t *testing.T) {
 	v.want(2, "key", "rotate", "--identity", private)
 	v.want(0, "key", "remove", "ada@work", "--passphrase-file", secret)
 	v.want(8, "verify", "--identity", private)
+}
+
+// A drill that found differences says so in the store without naming what differed.
+func TestWhatADrillFoundIsNotNamedBesideAnEncryptedSnapshot(t *testing.T) {
+	v, identity, _ := encrypted(t)
+	v.backup()
+	staging := redistest.Start(t)
+	g := newGate(t, staging.Socket(), "dump")
+	g.arm(0, func() {
+		staging.Do("SET", "key-marker-16180", "y")
+		g.left = 1 << 30 // what was cut off only reads, and is asked again
+	})
+	if r := v.want(3, "drill", "--into", g.url(), "--identity", identity); !strings.Contains(r.out, "key-marker") {
+		t.Errorf("the drill says %s", r.out)
+	}
+	failed := false
+	for path, b := range v.files() {
+		failed = failed || strings.Contains(path, "/drill-") && strings.HasSuffix(path, "-failed.json")
+		if bytes.Contains(b, []byte("key-marker")) {
+			t.Errorf("%s names the key", path)
+		}
+	}
+	if !failed {
+		t.Error("the drill is not stored")
+	}
 }

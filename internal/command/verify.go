@@ -161,13 +161,17 @@ func (e *env) verifyOne(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID, p
 	}
 	out.Seconds = e.now().Sub(began).Round(time.Millisecond).Seconds()
 	if !c.Bool("no-stamp") {
-		e.stamp(c.Context, cat, snapshot.Verification{Kind: out.kind(), Snapshot: id, At: e.now().UTC(), OK: out.OK, Bytes: out.Bytes, Problems: out.Problems})
+		e.stamp(c.Context, cat, m, snapshot.Verification{Kind: out.kind(), Snapshot: id, At: e.now().UTC(), OK: out.OK, Bytes: out.Bytes, Problems: out.Problems})
 	}
 	return out, nil
 }
 
 // stamp stores the result; a store that may only be read is no reason to fail.
-func (e *env) stamp(ctx context.Context, cat *snapshot.Catalog, v snapshot.Verification) {
+// What was found may name keys and jobs, and is not written beside what hides them.
+func (e *env) stamp(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest, v snapshot.Verification) {
+	if n := len(v.Problems); n > 0 && m.Encryption != nil {
+		v.Problems = []string{plural(int64(n), "problem") + ", not kept beside an encrypted snapshot: run it again to see"}
+	}
 	if err := cat.Stamp(ctx, v); err != nil {
 		e.warn([]string{"the result could not be stored: " + err.Error()})
 	}

@@ -48,33 +48,46 @@ const frame = 1 << 20
 // commit stores a snapshot with a dump of so many frames that do not compress.
 func commit(t testing.TB, c *snapshot.Catalog, frames int) (*snapshot.Manifest, []byte) {
 	t.Helper()
-	d, err := c.Begin(t.Context(), now, rand.Reader)
+	m, raw, err := tryCommit(t, c, frames)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, raw
+}
+
+func tryCommit(t testing.TB, c *snapshot.Catalog, frames int) (*snapshot.Manifest, []byte, error) {
+	t.Helper()
+	d, err := c.Begin(t.Context(), now, rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer d.Abort()
 	raw := content(t, frames*frame)
 	m := &snapshot.Manifest{CreatedAt: now, FinishedAt: now.Add(time.Second), ToolVersion: "test", Via: "sync",
 		Dump:       snapshot.Dump{Format: "Redis RDB 10", Checksum: "verified", Size: int64(len(raw)), Keys: 2, Aux: map[string]string{"repl-id": "x", "lua": "aux-marker"}},
 		Counts:     snapshot.Counts{Keys: 2, Jobs: 1, Rows: 1, Queues: map[string]map[string]int64{"queue-marker": {"queued": 1}}},
 		Registered: map[string][]string{"0": {"queue-marker"}}, Lineage: snapshot.Lineage{Before: lineage.Facts{RunID: "run"}}}
-	for name, content := range map[string][]byte{snapshot.DumpName: packed(t, raw), snapshot.JobsName: []byte("jobs-marker"), snapshot.KeysName: {}} {
-		w, err := d.Create(t.Context(), name)
+	for _, name := range []string{snapshot.DumpName, snapshot.JobsName, snapshot.KeysName} {
+		entry, err := put(t, d, name, map[string][]byte{snapshot.DumpName: packed(t, raw), snapshot.JobsName: []byte("jobs-marker")}[name])
 		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(content); err != nil {
-			t.Fatal(err)
-		}
-		entry, err := w.Commit(t.Context())
-		if err != nil {
-			t.Fatal(err)
+			return nil, nil, err
 		}
 		m.Objects = append(m.Objects, entry)
 	}
-	if err := d.Commit(t.Context(), m); err != nil {
-		t.Fatal(err)
+	return m, raw, d.Commit(t.Context(), m)
+}
+
+func put(t testing.TB, d *snapshot.Draft, name string, b []byte) (snapshot.Stored, error) {
+	t.Helper()
+	w, err := d.Create(t.Context(), name)
+	if err != nil {
+		return snapshot.Stored{}, err
 	}
-	return m, raw
+	defer w.Abort()
+	if _, err := w.Write(b); err != nil {
+		return snapshot.Stored{}, err
+	}
+	return w.Commit(t.Context())
 }
 
 func packed(t testing.TB, raw []byte) []byte {

@@ -98,7 +98,7 @@ func (k *Keyring) Remove(ctx context.Context, words []string, now time.Time) err
 	}, func() error {
 		for _, w := range words {
 			if !found[w] {
-				return fmt.Errorf("%w: %q is none of the operators", ErrRecipient, short(w))
+				return fmt.Errorf("%w: %q is none of the operators, or no longer", ErrRecipient, short(w))
 			}
 		}
 		return nil
@@ -161,6 +161,10 @@ func (k *Keyring) changeAfter(ctx context.Context, now time.Time, f edit, check 
 		}
 	}
 	if err := check(); err != nil {
+		// A run before may have ended between its change and its sweep.
+		for _, d := range docs {
+			err = errors.Join(err, k.sweep(ctx, d))
+		}
 		return err
 	}
 	for i, d := range docs {
