@@ -80,12 +80,16 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 		return nil, err
 	}
 	defer draft.Abort()
+	prev := previous(ctx, o.Catalog)
+	if prev != nil && prev.Encryption != nil && !draft.Encrypted() {
+		return nil, fmt.Errorf("%w: %s is encrypted, and the store's keys are gone", snapshot.ErrPlain, prev.ID)
+	}
 	o.Progress.Begin("redis writes its dump", -1)
 	dump, err := o.Source.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &saver{o: o, draft: draft, dump: dump, prev: previous(ctx, o.Catalog)}
+	s := &saver{o: o, draft: draft, dump: dump, prev: prev}
 	m, err := s.run(ctx)
 	if closeErr := dump.Body.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the dump: %w", closeErr)

@@ -5,8 +5,8 @@
 #   tools/setup.sh demo      redis-server and Python's RQ
 #   tools/setup.sh demo-s3   these, and an S3 server
 #   tools/setup.sh ledger    redis-server, Python's RQ and zstd
-#   tools/setup.sh test      all of these, pgrep, chromium, a C compiler for the race detector,
-#                            staticcheck
+#   tools/setup.sh test      all of these, age, openssl, ssh-keygen, pgrep, chromium, a C compiler
+#                            for the race detector, staticcheck
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
 # the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
@@ -49,6 +49,9 @@ need_servers() {
 need_test() {
 	need_servers
 	need zstd command -v zstd
+	need age command -v age
+	need openssl command -v openssl
+	need openssh-client command -v ssh-keygen
 	need procps command -v pgrep
 	need chromium command -v "${RQVAULT_CHROMIUM:-chromium}"
 	need gcc command -v gcc

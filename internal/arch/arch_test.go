@@ -106,6 +106,8 @@ var owners = []struct {
 	{"github.com/robfig/cron", []string{"schedule"}, "time that passes by itself belongs to the scheduler"},
 	{"github.com/cespare/xxhash", []string{"internal/index", "internal/source"}, "digests are made where keys are read"},
 	{"github.com/chromedp/", []string{"internal/browsertest"}, "a browser is for tests, and what drives it must not be in the program"},
+	{"filippo.io/age", []string{"internal/seal"}, "what is encrypted how, and for whom, is decided in one place"},
+	{"golang.org/x/crypto", []string{"internal/seal"}, "keys of SSH are read for age only"},
 	{"golang.org/x/sys", []string{"internal/store/dir"}, "system calls that Go lacks are the directory store's"},
 }
 
@@ -165,6 +167,9 @@ var only = []struct {
 	{"internal/live", []string{"internal/lineage"}, false, "it reads and writes Redis, and decides nothing about jobs"},
 	{"internal/store/dir", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
 	{"internal/store/s3", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
+	{"internal/seal", []string{"internal/snapshot"}, false, "it encrypts what the catalog gives it, and knows neither jobs nor where bytes go"},
+	{"internal/store/dir", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
+	{"internal/store/s3", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
 	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
 	{"internal/alarm", nil, true, "it decides what people must hear of from plain facts, whoever gathered them"},
 	{"internal/notify", []string{"internal/alarm"}, true, "it sends what was decided, and decides nothing"},
@@ -198,7 +203,7 @@ var never = []struct {
 	from, to []string
 	why      string
 }{
-	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command", "internal/scratch",
+	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command", "internal/scratch", "internal/seal",
 		"github.com/redis/", "github.com/aws/", "github.com/urfave/", "internal/redistest", "internal/s3test"},
 		"the core sees small interfaces declared beside it, so that it can be tested, and reasoned about, without a network"},
 	{[]string{"verify"}, []string{"restore", "backup"}, "data flows one way: findings are made before plans, and whoever verifies must not be able to write"},

@@ -31,7 +31,7 @@ func (e *env) backupCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "backup",
 		Usage: "take a snapshot of Redis and store it",
-		Flags: flags(redisFlags(), storeFlags(), viaFlags(source.Auto, "how to take the dump: "+strings.Join(source.Ways, ", ")), []cli.Flag{
+		Flags: flags(redisFlags(), storeFlags(), writeKeyFlags(), viaFlags(source.Auto, "how to take the dump: "+strings.Join(source.Ways, ", ")), []cli.Flag{
 			&cli.BoolFlag{Name: "fast", Usage: "compress for speed rather than size", EnvVars: []string{"RQVAULT_FAST"}},
 		}, outputFlags()),
 		Action: e.backup,

@@ -54,6 +54,7 @@ func newApp(e *env) *cli.App {
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
 			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
 			e.doctorCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -64,6 +65,10 @@ func newApp(e *env) *cli.App {
 	}
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError, cmd.Before = app.OnUsageError, e.configure
+		cmd.OnUsageError = app.OnUsageError
+		for _, sub := range cmd.Subcommands {
+			sub.OnUsageError = app.OnUsageError
+		}
 	}
 	return app
 }
@@ -133,6 +138,17 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
+	at := 2 // where the command's own words begin
+	if len(args) > 2 && cmd.HasName("key") {
+		for _, sub := range cmd.Subcommands {
+			if sub.HasName(args[2]) {
+				cmd, at = sub, 3
+			}
+		}
+		if at == 2 {
+			return args, nil
+		}
+	}
 	valued := map[string]bool{} // a flag that is not known is left to the library's complaint
 	for _, f := range cmd.Flags {
 		_, boolean := f.(*cli.BoolFlag)
@@ -141,7 +157,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	var flags, words []string
-	rest := args[2:]
+	rest := args[at:]
 	for i := 0; i < len(rest); i++ {
 		arg := rest[i]
 		if arg == "--" {
@@ -162,7 +178,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 			flags = append(flags, rest[i])
 		}
 	}
-	sorted := append([]string{args[0], args[1]}, flags...)
+	sorted := append(slices.Clone(args[:at]), flags...)
 	if len(words) > 0 {
 		sorted = append(append(sorted, "--"), words...)
 	}

@@ -112,7 +112,11 @@ func (e *env) catalog(c *cli.Context) (*snapshot.Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return snapshot.NewCatalog(s, c.String("source"))
+	cat, err := snapshot.NewCatalog(s, c.String("source"))
+	if err != nil {
+		return nil, err
+	}
+	return e.keyed(c, cat)
 }
 
 // pick finds the snapshot named by the command's argument, "latest" without one.
@@ -210,11 +214,17 @@ func secret(c *cli.Context, name string) (string, error) {
 	if c.String(name) != "" {
 		return "", usage("--%s and --%s-file are both given", name, name)
 	}
-	b, err := os.ReadFile(path)
+	text, err := secretFile(path)
 	if err != nil {
 		return "", usage("--%s-file: %v", name, err)
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	return text, nil
+}
+
+// secretFile reads a file's text without the end of its last line.
+func secretFile(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	return strings.TrimRight(string(b), "\r\n"), err
 }
 
 // printJSON writes the one document of a command.

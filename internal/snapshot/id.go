@@ -2,6 +2,7 @@
 // beside it, the one commit that makes it exist, and the catalog of those that do.
 //
 //	<root>/rqvault.json                      the repository: format version and id
+//	<root>/keys/<epoch>/<revision>.json      the store's keys, if its snapshots are encrypted
 //	<root>/<source>/snapshots/<id>/…         dump.rdb.zst, jobs.parquet, keys.parquet, manifest.json
 //	<root>/<source>/manifests/<id>           empty marker of a committed snapshot, for fast listing
 //	<root>/<source>/verified/<id>/…          results of verify, beside the snapshot, never in it
@@ -20,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -63,10 +65,13 @@ func (id ID) Time() time.Time {
 
 var sourceForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
+// taken are names that stand beside the sources in a store.
+var taken = []string{"rqvault.json", "keys", "leases", "alarms"}
+
 // ValidSource checks the name under which a server's snapshots are kept.
 func ValidSource(name string) error {
-	if !sourceForm.MatchString(name) || strings.HasSuffix(name, ".") || name == "rqvault.json" || name == "leases" {
-		return fmt.Errorf("source %q: use up to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit", name)
+	if !sourceForm.MatchString(name) || strings.HasSuffix(name, ".") || slices.Contains(taken, name) {
+		return fmt.Errorf("source %q: use up to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit; %s are taken", name, strings.Join(taken, ", "))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -20,10 +21,27 @@ var (
 	ErrDenied = errors.New("access denied by the store")
 	// ErrUnreachable: the service that keeps the store did not answer at all.
 	ErrUnreachable = errors.New("the store is unreachable")
-	// ErrLocked: the store keeps the object for a time (object lock, legal hold), and
-	// removed nothing.
-	ErrLocked = errors.New("object is locked")
+	// ErrLocked: the store keeps the object for now and removes it for nobody. Most such
+	// errors are a LockedError, which says until when.
+	ErrLocked = errors.New("locked by the store")
 )
+
+// LockedError is an ErrLocked with the end of the lock.
+type LockedError struct {
+	Key   string
+	Until time.Time // zero if the store did not tell
+}
+
+// Error implements error.
+func (e *LockedError) Error() string {
+	if e.Until.IsZero() {
+		return e.Key + " is " + ErrLocked.Error()
+	}
+	return e.Key + " is " + ErrLocked.Error() + " until " + e.Until.UTC().Format(time.RFC3339)
+}
+
+// Is makes it an ErrLocked.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // Object is what a store knows of one stored object without reading it.
 type Object struct {
@@ -71,4 +89,11 @@ type Writer interface {
 	// Abort gives the object up and removes what was sent. It is safe after Commit,
 	// where it does nothing, and works when the context of Create is cancelled.
 	Abort()
+}
+
+// Lasting reports whether the object under a key is part of a snapshot, so that a store may
+// keep anybody from removing it for a time. What else there is comes and goes.
+func Lasting(key string) bool {
+	_, rest, ok := strings.Cut(key, "/")
+	return ok && strings.HasPrefix(rest, "snapshots/")
 }
