@@ -6,12 +6,14 @@
 #   tools/setup.sh demo-s3   these, and an S3 server
 #   tools/setup.sh ledger    redis-server, Python's RQ and zstd
 #   tools/setup.sh test      all of these, age, openssl, ssh-keygen, pgrep, chromium, a C compiler
-#                            for the race detector, staticcheck
+#                            for the race detector, staticcheck, prometheus, zsh, fish, mandoc
+#   tools/setup.sh packages  nfpm, which makes the deb and the rpm
+#   tools/setup.sh test-packages  this, rpm, debootstrap, and a clean Debian made by it
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
-# the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
-# RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq), RQVAULT_VERSITYGW,
-# RQVAULT_CHROMIUM, RQVAULT_PROMETHEUS and RQVAULT_PROMTOOL.
+# the versions that tools/go.mod and tools/packaging/go.mod pin. Where a program lies somewhere
+# else, say so with RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq),
+# RQVAULT_VERSITYGW, RQVAULT_CHROMIUM, RQVAULT_PROMETHEUS and RQVAULT_PROMTOOL.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -56,6 +58,9 @@ need_test() {
 	need chromium command -v "${RQVAULT_CHROMIUM:-chromium}"
 	need gcc command -v gcc
 	need libc6-dev test -e /usr/include/stdlib.h
+	need zsh command -v zsh
+	need fish command -v fish
+	need mandoc command -v mandoc
 }
 
 # as_root COMMAND...: runs it as root, asking for a password only on a terminal.
@@ -103,14 +108,15 @@ keep_off_boot() {
 	say "redis-server's own service was not started, and will not start at boot"
 }
 
-# go_tool NAME PACKAGE: builds a program of tools/go.mod into .bin/, unless it is there.
-# It is renamed into place, since tests may build the same one at the same time.
+# go_tool NAME PACKAGE [MODULE]: builds a program that tools/go.mod, or another module's,
+# pins into .bin/, unless it is there. It is renamed into place, since tests may build the
+# same one at the same time.
 go_tool() {
-	local name=$1 package=$2
-	[[ -x .bin/$name && ! tools/go.mod -nt .bin/$name ]] && return
+	local name=$1 package=$2 module=${3:-tools}
+	[[ -x .bin/$name && ! $module/go.mod -nt .bin/$name ]] && return
 	say "building $name (once, may take minutes)"
 	mkdir -p .bin
-	(cd tools && go build -o "../.bin/$name.$$" "$package") || fail "$name could not be built"
+	go build -C "$module" -o "$PWD/.bin/$name.$$" "$package" || fail "$name could not be built"
 	mv ".bin/$name.$$" ".bin/$name"
 }
 
@@ -138,6 +144,24 @@ need_prometheus() {
 
 # download PACKAGE DIRECTORY: gets a package's file, which needs no rights.
 download() { (cd "$2" && apt-get -qq download "$1") >.bin/apt.log 2>&1; }
+
+need_nfpm() { go_tool nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm tools/packaging; }
+
+# need_debian makes a clean Debian for tests to unpack: what a server has, systemd and
+# Redis, and nothing else. It lies there as one file: what is in it belongs to root.
+need_debian() {
+	local release=bookworm root
+	[[ -s .bin/$release.tar ]] && return
+	say "making a clean Debian $release (once, takes minutes)"
+	root=$(as_root mktemp -d /tmp/rqvault-debian-XXXXXX)
+	as_root debootstrap --variant=minbase --include=systemd,redis-server "$release" "$root" ${RQVAULT_DEBIAN_MIRROR:+"$RQVAULT_DEBIAN_MIRROR"} >.bin/debootstrap.log 2>&1 </dev/null || {
+		as_root rm -rf --one-file-system "$root"
+		fail "debootstrap failed: $(tail -n 3 .bin/debootstrap.log)"
+	}
+	as_root tar -C "$root" --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' --one-file-system -c . >".bin/$release.tar.part"
+	as_root rm -rf --one-file-system "$root"
+	mv ".bin/$release.tar.part" ".bin/$release.tar"
+}
 
 # prove says which program is missing even now, in words of what to do.
 prove() {
@@ -180,7 +204,20 @@ test)
 	need_prometheus
 	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
 	;;
+packages)
+	need_go
+	need_nfpm
+	;;
+test-packages)
+	need_go
+	need debootstrap test -x /usr/sbin/debootstrap
+	need rpm command -v rpm
+	install_packages
+	need_nfpm
+	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
+	need_debian
+	;;
 *)
-	fail "usage: tools/setup.sh build|demo|demo-s3|ledger|test"
+	fail "usage: tools/setup.sh build|demo|demo-s3|ledger|test|packages|test-packages"
 	;;
 esac

@@ -45,7 +45,6 @@ func newApp(e *env) *cli.App {
 		ErrWriter:              e.err,
 		ExitErrHandler:         func(*cli.Context, error) {}, // exit codes are decided in exit.go
 		UseShortOptionHandling: true,
-		EnableBashCompletion:   true,
 		Suggest:                true,
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
@@ -55,6 +54,7 @@ func newApp(e *env) *cli.App {
 			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
 			e.doctorCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
+			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -128,7 +128,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
 	}
-	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version", "--generate-bash-completion"}, word) {
+	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version"}, word) {
 		return nil, usage("%s: flags stand after the command, as in rqvault diff --json", word)
 	}
 	if args[1] == "help" && len(args) > 2 && app.Command(args[2]) == nil {
