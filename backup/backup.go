@@ -65,6 +65,7 @@ type Options struct {
 	ToolVersion string
 	TempDir     string   // for the index's sort; "" is the system's
 	Fast        bool     // compress for speed rather than size
+	Guard       Guard    // when to freeze retention; zero is DefaultGuard
 	Progress    Progress // may be nil
 	// Slot is the time it was scheduled for, zero if a person asked for it. Check is asked
 	// right before the commit whether that may still be done; it may be nil.
@@ -83,12 +84,16 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 		return nil, err
 	}
 	defer draft.Abort()
+	prev := previous(ctx, o.Catalog)
+	if prev != nil && prev.Encryption != nil && !draft.Encrypted() {
+		return nil, fmt.Errorf("%w: %s is encrypted, and the store's keys are gone", snapshot.ErrPlain, prev.ID)
+	}
 	o.Progress.Begin("redis writes its dump", -1)
 	dump, err := o.Source.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &saver{o: o, draft: draft, dump: dump, prev: previous(ctx, o.Catalog)}
+	s := &saver{o: o, draft: draft, dump: dump, prev: prev}
 	m, err := s.run(ctx)
 	if closeErr := dump.Body.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the dump: %w", closeErr)
@@ -96,12 +101,15 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.FinishedAt, m.Slot = o.Now().UTC(), o.Slot
 	if o.Check != nil {
 		if err := o.Check(ctx); err != nil {
 			return nil, fmt.Errorf("the snapshot is not committed: %w", err)
 		}
 	}
+	if err := s.guard(ctx, m); err != nil {
+		return nil, err
+	}
+	m.FinishedAt, m.Slot = o.Now().UTC(), o.Slot
 	if err := draft.Commit(ctx, m); err != nil {
 		return nil, err
 	}

@@ -75,3 +75,6 @@ var fleeting = map[string]bool{
 	"queued-job-not-in-queue": true, "intermediate-stale": true, "started-job-not-in-wip": true, "wip-status-mismatch": true,
 	"wip-without-hash": true, "hash-missing-data": true, "compact-leftover": true,
 }
+
+// Fleeting reports whether a job on the move breaks the invariant for a moment.
+func (inv *Invariant) Fleeting() bool { return fleeting[inv.Name] }

@@ -102,9 +102,12 @@ var owners = []struct {
 	{"github.com/hdt3213/rdb", []string{"internal/rdb", "internal/bench"}, "it must only ever see one framed and bounded value in a guarded call"},
 	{"github.com/parquet-go/", []string{"internal/index"}, "it panics on some damaged input, so every call is guarded there"},
 	{"github.com/klauspost/compress", []string{"internal/seekable"}, "frames, checksums and bounds are seekable's promise"},
+	{"github.com/prometheus/", []string{"internal/watch"}, "who measures says what happened, and only one place makes series of it, so that their number stays bounded"},
 	{"github.com/robfig/cron", []string{"schedule"}, "time that passes by itself belongs to the scheduler"},
 	{"github.com/cespare/xxhash", []string{"internal/index", "internal/source"}, "digests are made where keys are read"},
 	{"github.com/chromedp/", []string{"internal/browsertest"}, "a browser is for tests, and what drives it must not be in the program"},
+	{"filippo.io/age", []string{"internal/seal"}, "what is encrypted how, and for whom, is decided in one place"},
+	{"golang.org/x/crypto", []string{"internal/seal"}, "keys of SSH are read for age only"},
 	{"golang.org/x/sys", []string{"internal/store/dir"}, "system calls that Go lacks are the directory store's"},
 }
 
@@ -152,7 +155,9 @@ var only = []struct {
 	{"internal/config", []string{"internal/snapshot", "schedule"}, false, "it knows what may be said, and does none of it"},
 	{"schedule", nil, false, "it knows when, and not what"},
 	{"internal/extsort", nil, true, "it sorts bytes"},
+	{"internal/lease", nil, true, "who leads is decided through a cell, whatever keeps it"},
 	{"internal/lineage", nil, true, "it judges what it is given, and knows no network"},
+	{"internal/doctor", nil, true, "it judges what it is told, and asks nobody"},
 	{"internal/rdb", []string{"internal/keyspace"}, false, "the format knows nothing of jobs or stores"},
 	{"internal/seekable", nil, false, "it packs bytes"},
 	{"internal/index", []string{"internal/extsort", "internal/job", "internal/keyspace", "internal/rdb"}, false, "rows come from records, whoever read them and through whatever schema"},
@@ -160,9 +165,15 @@ var only = []struct {
 	{"internal/replica", nil, true, "it speaks the replication protocol and nothing else"},
 	{"internal/scratch", []string{"internal/child"}, true, "it runs one program and knows nothing of what is in it"},
 	{"internal/live", []string{"internal/lineage"}, false, "it reads and writes Redis, and decides nothing about jobs"},
+	{"internal/store/dir", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
+	{"internal/store/s3", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
+	{"internal/seal", []string{"internal/snapshot"}, false, "it encrypts what the catalog gives it, and knows neither jobs nor where bytes go"},
 	{"internal/store/dir", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
 	{"internal/store/s3", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
 	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
+	{"internal/alarm", nil, true, "it decides what people must hear of from plain facts, whoever gathered them"},
+	{"internal/notify", []string{"internal/alarm"}, true, "it sends what was decided, and decides nothing"},
+	{"internal/watch", []string{"internal/alarm"}, false, "it shows what it is told, and asks nobody"},
 	{".", []string{"internal/command"}, true, "main only starts the command line"},
 }
 
@@ -192,16 +203,16 @@ var never = []struct {
 	from, to []string
 	why      string
 }{
-	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command", "internal/scratch",
+	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command", "internal/scratch", "internal/seal",
 		"github.com/redis/", "github.com/aws/", "github.com/urfave/", "internal/redistest", "internal/s3test"},
 		"the core sees small interfaces declared beside it, so that it can be tested, and reasoned about, without a network"},
 	{[]string{"verify"}, []string{"restore", "backup"}, "data flows one way: findings are made before plans, and whoever verifies must not be able to write"},
 	{[]string{"backup"}, []string{"restore", "verify"}, "taking a snapshot needs neither to judge nor to restore one"},
 	{[]string{"restore"}, []string{"backup"}, "a restore works from what is stored"},
-	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "verify"},
+	{[]string{"internal/snapshot", "internal/lease"}, []string{"internal/store/"}, "stores serve the catalog and the lease, never the other way round"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/alarm", "internal/doctor", "verify"},
 		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report"}, []string{"os", "log", "flag"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/alarm", "internal/doctor"}, []string{"os", "log", "flag"},
 		"pure code neither reads the environment nor prints"},
 }
 

@@ -37,7 +37,7 @@ func (l *leader) look(ctx context.Context, _ snapshot.Store, cells celled) {
 }
 
 // state is what alarms are judged by.
-func (s *source) state() alarm.Facts {
+func (s *charge) state() alarm.Facts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.facts

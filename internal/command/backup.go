@@ -32,7 +32,7 @@ func (e *env) backupCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "backup",
 		Usage: "take a snapshot of Redis and store it",
-		Flags: flags(redisFlags(), storeFlags(), viaFlags(source.Auto, "how to take the dump: "+strings.Join(source.Ways, ", ")), []cli.Flag{
+		Flags: flags(redisFlags(), storeFlags(), writeKeyFlags(), viaFlags(source.Auto, "how to take the dump: "+strings.Join(source.Ways, ", ")), []cli.Flag{
 			&cli.BoolFlag{Name: "fast", Usage: "compress for speed rather than size", EnvVars: []string{"RQVAULT_FAST"}},
 			&cli.TimestampFlag{Name: "slot", Usage: "the time it was scheduled for", Layout: time.RFC3339, Hidden: true},
 		}, outputFlags()),
@@ -95,6 +95,7 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	e.printSaved(m, e.now().Sub(began), cat)
 	e.warn(m.Warnings)
+	e.warn(stillFrozen(c.Context, cat, m))
 	return nil
 }
 

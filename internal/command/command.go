@@ -50,12 +50,17 @@ func newApp(e *env) *cli.App {
 		ErrWriter:              e.err,
 		ExitErrHandler:         func(*cli.Context, error) {}, // exit codes are decided in exit.go
 		UseShortOptionHandling: true,
-		EnableBashCompletion:   true,
 		Suggest:                true,
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.scheduleCommand(), e.configCommand(), e.versionCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
+			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
+			e.doctorCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
+			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -66,6 +71,10 @@ func newApp(e *env) *cli.App {
 	}
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError, cmd.Before = app.OnUsageError, e.configure
+		cmd.OnUsageError = app.OnUsageError
+		for _, sub := range cmd.Subcommands {
+			sub.OnUsageError = app.OnUsageError
+		}
 	}
 	return app
 }
@@ -125,7 +134,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
 	}
-	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version", "--generate-bash-completion"}, word) {
+	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version"}, word) {
 		return nil, usage("%s: flags stand after the command, as in rqvault diff --json", word)
 	}
 	if args[1] == "help" && len(args) > 2 && app.Command(args[2]) == nil {
@@ -135,6 +144,17 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
+	at := 2 // where the command's own words begin
+	if len(args) > 2 && cmd.HasName("key") {
+		for _, sub := range cmd.Subcommands {
+			if sub.HasName(args[2]) {
+				cmd, at = sub, 3
+			}
+		}
+		if at == 2 {
+			return args, nil
+		}
+	}
 	valued := map[string]bool{} // a flag that is not known is left to the library's complaint
 	for _, f := range cmd.Flags {
 		_, boolean := f.(*cli.BoolFlag)
@@ -143,7 +163,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	var flags, words []string
-	rest := args[2:]
+	rest := args[at:]
 	for i := 0; i < len(rest); i++ {
 		arg := rest[i]
 		if arg == "--" {
@@ -164,7 +184,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 			flags = append(flags, rest[i])
 		}
 	}
-	sorted := append([]string{args[0], args[1]}, flags...)
+	sorted := append(slices.Clone(args[:at]), flags...)
 	if len(words) > 0 {
 		sorted = append(append(sorted, "--"), words...)
 	}

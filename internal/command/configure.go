@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 
@@ -158,13 +157,4 @@ func (e *env) config(c *cli.Context) error {
 	default:
 		return usage("there is no config %s: use print, check, default or schema", quote(what))
 	}
-}
-
-// hostname is how this machine calls itself, for people.
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "unknown"
-	}
-	return name
 }

@@ -193,12 +193,12 @@ type leader struct {
 	once      sync.Once
 
 	mu      sync.Mutex
-	sources map[string]*source
+	sources map[string]*charge
 	moves   []time.Time // when the leader changed
 }
 
 func newLeader(d *daemon, name, url string) *leader {
-	l := &leader{d: d, name: name, url: url, over: make(chan struct{}), sources: map[string]*source{}}
+	l := &leader{d: d, name: name, url: url, over: make(chan struct{}), sources: map[string]*charge{}}
 	l.runner = schedule.New(schedule.Options{State: l, Watch: l, Grace: d.cfg.Daemon.Grace})
 	return l
 }
@@ -208,7 +208,7 @@ func (l *leader) quit() { l.once.Do(func() { close(l.over) }) }
 // follow takes over what a configuration says about the store's sources.
 func (l *leader) follow(cfg *config.Config) {
 	l.mu.Lock()
-	sources := map[string]*source{}
+	sources := map[string]*charge{}
 	var tasks []schedule.Task
 	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		if cfg.Sources[name].Store != l.name {
@@ -216,7 +216,7 @@ func (l *leader) follow(cfg *config.Config) {
 		}
 		s := l.sources[name]
 		if s == nil {
-			s = newSource(l, name)
+			s = newCharge(l, name)
 		}
 		sources[name] = s
 		tasks = append(tasks, s.follow(cfg)...)
@@ -226,13 +226,13 @@ func (l *leader) follow(cfg *config.Config) {
 	l.runner.Set(tasks)
 }
 
-func (l *leader) source(name string) *source {
+func (l *leader) charge(name string) *charge {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.sources[name]
 }
 
-func (l *leader) all() []*source {
+func (l *leader) all() []*charge {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Values(l.sources))

@@ -29,7 +29,7 @@ func (e *env) diffCommand() *cli.Command {
 		Name:      "diff",
 		Usage:     "compare live Redis with a snapshot; changes nothing",
 		ArgsUsage: "[SNAPSHOT]",
-		Flags: flags(redisFlags(), storeFlags(), compareFlags(), []cli.Flag{
+		Flags: flags(redisFlags(), storeFlags(), keyFlags(), compareFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "write the plan to `FILE`, for review and restore --plan"},
 			reportFlag(),
 		}, outputFlags()),

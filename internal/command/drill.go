@@ -24,7 +24,7 @@ func (e *env) drillCommand() *cli.Command {
 		Name:      "drill",
 		Usage:     "prove that a snapshot can be restored: load it into a private redis-server, compare everything, measure",
 		ArgsUsage: "[SNAPSHOT]",
-		Flags: flags(storeFlags(), []cli.Flag{
+		Flags: flags(storeFlags(), keyFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "redis-server", Usage: "the program to run, by `PATH` or name", Value: "redis-server", EnvVars: []string{"RQVAULT_REDIS_SERVER"}},
 		}, intoFlags(), redisFlags(), []cli.Flag{
 			reportFlag(),
@@ -74,7 +74,7 @@ func (e *env) drill(c *cli.Context) error {
 	}
 	e.stopProgress()
 	if !c.Bool("no-stamp") {
-		e.stamp(c.Context, cat, r.Verification(m.StoredSize()))
+		e.stamp(c.Context, cat, m, r.Verification(m.StoredSize()))
 	}
 	if c.Bool("json") {
 		err = e.printJSON(r)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rqvault/backup"
 	"rqvault/internal/config"
 	"rqvault/internal/index"
 	"rqvault/internal/lineage"
@@ -17,6 +18,7 @@ import (
 	"rqvault/internal/rdb"
 	"rqvault/internal/replica"
 	"rqvault/internal/scratch"
+	"rqvault/internal/seal"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
 	"rqvault/restore"
@@ -33,6 +35,8 @@ const (
 	exitDamaged     = 5
 	exitPartly      = 6
 	exitRefused     = 7
+	exitLocked      = 8
+	exitForged      = 9
 	exitInterrupted = 130
 )
 
@@ -41,6 +45,7 @@ var (
 	errFindings = errors.New("findings")        // 3; what was found is printed already
 	errDamage   = errors.New("damage found")    // 5; likewise
 	errPartly   = errors.New("partly done")     // 6
+	errForged   = errors.New("not proven")      // 9; what was found is printed already
 	errLineage  = errors.New("lineage changed") // 7
 	errRefused  = errors.New("refused")         // 7
 )
@@ -66,11 +71,18 @@ var rules = []rule{
 	{errDamage, exitDamaged, ""},
 	{errUsage, exitUsage, ""},
 	{errRefused, exitRefused, ""},
+	{backup.ErrFrozen, exitRefused, "see what is missing: rqvault diff; put it back: rqvault restore; then: rqvault thaw"},
+	{backup.ErrUnproven, exitRefused, "prove one: rqvault verify"},
+	{backup.ErrKeep, exitUsage, ""},
+	{errForged, exitForged, ""},
 	{errLineage, exitRefused, "make a new plan: rqvault diff --out plan.json"},
 	{lineage.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{lineage.ErrForeign, exitRefused, "name the master that RQ writes to with --redis; or, if you know what this replica's data is: --assume older or --assume complete"},
 	{live.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{replica.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
+	{snapshot.ErrPlain, exitRefused, "see what keys the store has now, and who changed them: rqvault key list; if it is meant to be so, name another --source, or the right --recipient"},
+	{snapshot.ErrForged, exitForged, "trust nothing of it before you know who wrote it; look for one that is signed: rqvault verify --all"},
+	{snapshot.ErrUnsigned, exitForged, "look for one that is signed: rqvault verify --all; snapshots from before backups signed are read without --verify-key"},
 	// Before errPartly: to run a restore from damaged data again would never end better.
 	{snapshot.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
 	{index.ErrDamaged, exitDamaged, "prove which snapshots are whole: rqvault verify --all; then name a good one"},
@@ -80,6 +92,13 @@ var rules = []rule{
 	{scratch.ErrNotLoaded, exitFailed, "prove the snapshot (rqvault verify), and see that memory and the disk of --temp-dir have room for it"},
 	{scratch.ErrLongPath, exitFailed, "name a directory with a shorter path: --temp-dir /tmp"},
 	{config.ErrInvalid, exitUsage, "put that right, then: rqvault config check; docs/config.md has every key, rqvault config default a file to begin with"},
+	{snapshot.ErrNoIdentity, exitLocked, "name an operator's identity with --identity FILE (RQVAULT_IDENTITY_FILE), or the passphrase with --passphrase-file FILE"},
+	{snapshot.ErrWrongKey, exitLocked, "use the identity of one who is named there, or let one of them add you: rqvault key add RECIPIENT"},
+	{seal.ErrExists, exitUsage, "see them: rqvault key list; for new ones: rqvault key rotate; for more operators: rqvault key add RECIPIENT"},
+	{seal.ErrNoKeys, exitUsage, "make them: rqvault key new RECIPIENT"},
+	{seal.ErrRaced, exitFailed, "see what they are now: rqvault key list; then run the same command again if it is still needed"},
+	{seal.ErrRecipient, exitUsage, "see the operators: rqvault key list; rqvault key identity FILE makes an identity and prints its recipient"},
+	{snapshot.ErrLocked, exitRefused, "wait until the lock has ended; nothing removes it before"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
 	{verify.ErrInvariant, exitUsage, "docs/invariants.md lists them"},
 	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots"},
@@ -121,7 +140,7 @@ func (e *env) exit(ctx context.Context, err error) int {
 		return exitOK
 	}
 	e.stopProgress()
-	if ctx.Err() != nil && !errors.Is(err, errPartly) {
+	if ctx.Err() != nil && !errors.Is(err, errPartly) && !errors.Is(err, errFindings) {
 		fmt.Fprintln(e.err, "rqvault: interrupted; nothing was committed or changed")
 		return exitInterrupted
 	}
@@ -130,7 +149,7 @@ func (e *env) exit(ctx context.Context, err error) int {
 	if errors.Is(err, snapshot.ErrNoStore) && e.storeUnset {
 		next = "name the store with --store or RQVAULT_STORE: neither is set, so the default ./rqvault-data was tried"
 	}
-	if errors.Is(err, errFindings) || errors.Is(err, errDamage) {
+	if errors.Is(err, errFindings) || errors.Is(err, errDamage) || errors.Is(err, errForged) {
 		return code
 	}
 	fmt.Fprintln(e.err, "rqvault: "+oneLine(err))

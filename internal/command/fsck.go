@@ -108,6 +108,10 @@ func (e *env) known(c *cli.Context, breaches []verify.Breach) error {
 	if err == nil || errors.Is(err, snapshot.ErrNoStore) || errors.Is(err, snapshot.ErrNoSnapshot) {
 		return nil
 	}
+	if errors.Is(err, snapshot.ErrNoIdentity) && !c.Bool("apply") {
+		e.warn([]string{"the snapshots are encrypted and no identity was given (--identity), so that they were not asked what is gone"})
+		return nil
+	}
 	return fmt.Errorf("look into the latest snapshots: %w", err)
 }
 

@@ -3,6 +3,7 @@ package command
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -45,6 +46,8 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 			if slices.Contains([]string{"extend-ttl", "suspend", "replace-all", "mask"}, name) {
 				line = append(line, "--"+name)
 			}
+		case *cli.IntFlag:
+			line = append(line, "--"+name, strconv.Itoa(c.Int(name)))
 		case *cli.DurationFlag:
 			line = append(line, "--"+name, c.Duration(name).String())
 		}
@@ -57,13 +60,24 @@ func (e *env) againPlan(c *cli.Context, plan string) string {
 	return "rqvault restore --plan " + quote(plan) + " --apply" + e.reach(c)
 }
 
-// reach writes the flags that were typed to say which Redis and which store.
+// reach writes the flags that were typed to say which Redis and which store, and how to
+// open that.
 func (e *env) reach(c *cli.Context) string {
 	line := ""
 	for _, name := range []string{"redis", "store", "source"} {
 		if typed(e.args, []string{name}) {
 			line += " --" + name + " " + quote(withoutPassword(c.String(name)))
 		}
+	}
+	for _, name := range []string{"identity", "verify-key"} {
+		for _, path := range c.StringSlice(name) {
+			if typed(e.args, []string{name}) {
+				line += " --" + name + " " + quote(path)
+			}
+		}
+	}
+	if typed(e.args, []string{"passphrase-file"}) {
+		line += " --passphrase-file " + quote(c.String("passphrase-file"))
 	}
 	return line
 }

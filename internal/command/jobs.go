@@ -38,7 +38,7 @@ func (e *env) jobsCommand() *cli.Command {
 		Name:      "jobs",
 		Usage:     "find jobs in a snapshot",
 		ArgsUsage: "[SNAPSHOT]",
-		Flags: flags(storeFlags(), []cli.Flag{
+		Flags: flags(storeFlags(), keyFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "queue", Usage: "only of this queue; may be repeated"},
 			&cli.StringSliceFlag{Name: "status", Usage: "only with this status; may be repeated"},
 			&cli.StringSliceFlag{Name: "id", Usage: "only this job; may be repeated"},

@@ -3,13 +3,9 @@ package command
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"syscall"
 	"time"
 
 	"rqvault/internal/lease"
-	"rqvault/internal/live"
-	"rqvault/internal/replica"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/watch"
 	"rqvault/schedule"
@@ -27,7 +23,7 @@ var errNoSource = errors.New("the source is not configured any more")
 
 // Last returns the newest slot of a task that was done or given up.
 func (l *leader) Last(ctx context.Context, id schedule.ID) (time.Time, error) {
-	s := l.source(id.Source)
+	s := l.charge(id.Source)
 	if s == nil {
 		return time.Time{}, errNoSource
 	}
@@ -38,7 +34,7 @@ func (l *leader) Last(ctx context.Context, id schedule.ID) (time.Time, error) {
 
 // Done notes in the store what became of a slot.
 func (l *leader) Done(ctx context.Context, id schedule.ID, o schedule.Outcome) error {
-	s := l.source(id.Source)
+	s := l.charge(id.Source)
 	if s == nil {
 		return errNoSource
 	}
@@ -66,7 +62,7 @@ func (l *leader) Began(id schedule.ID, slot time.Time, try int) {
 // Failed implements schedule.Watcher.
 func (l *leader) Failed(id schedule.ID, slot time.Time, try int, err error, again time.Time) {
 	l.d.log.Warn("failed, to be tried again", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try, "again_at", again.UTC(), "error", oneLine(err))
-	if s := l.source(id.Source); s != nil {
+	if s := l.charge(id.Source); s != nil {
 		s.failed(watch.Task(id.Name), l.d.e.now(), reasonOf(err))
 	}
 }
@@ -76,7 +72,7 @@ func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
 	task := watch.Task(id.Name)
 	why := reasonOf(o.Err)
 	l.d.metrics.RunEnded(watch.Run{Source: id.Source, Task: task, Started: o.Began, Ended: o.Ended, Reason: why})
-	s := l.source(id.Source)
+	s := l.charge(id.Source)
 	if o.Missed > 0 {
 		l.d.log.Warn("made up for missed runs", "source", id.Source, "task", id.Name, "missed", o.Missed)
 	}
@@ -96,39 +92,4 @@ func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
 // Forgot implements schedule.Watcher.
 func (l *leader) Forgot(id schedule.ID, err error) {
 	l.d.log.Error("the store does not tell, or does not take, what was done", "source", id.Source, "task", id.Name, "error", oneLine(err))
-}
-
-// reasons map causes to the metrics' words. The first that fits counts.
-var reasons = []struct {
-	cause  error
-	reason watch.Reason
-}{
-	{lease.ErrLost, watch.LeaseLost},
-	{schedule.ErrTimeout, watch.Timeout},
-	{schedule.ErrStopped, watch.Interrupted},
-	{snapshot.ErrDamaged, watch.Damaged},
-	{errDamage, watch.Damaged},
-	{errFindings, watch.Differences},
-	{errRefused, watch.Refused},
-	{live.ErrLoading, watch.RedisLoading},
-	{replica.ErrLoading, watch.RedisLoading},
-	{live.ErrAuth, watch.RedisDenied},
-	{replica.ErrAuth, watch.RedisDenied},
-	{live.ErrTLS, watch.RedisDenied},
-	{replica.ErrTLS, watch.RedisDenied},
-	{live.ErrDenied, watch.RedisDenied},
-	{live.ErrSaveFailed, watch.RedisSave},
-	{live.ErrSaveTimeout, watch.RedisSave},
-	{replica.ErrFailed, watch.RedisSave},
-	{syscall.ENOSPC, watch.NoSpace},
-	{live.ErrNoSpace, watch.NoSpace},
-	{snapshot.ErrUnreachable, watch.StoreUnreachable},
-	{snapshot.ErrNoStore, watch.StoreUnreachable},
-	{snapshot.ErrDenied, watch.StoreDenied},
-	{fs.ErrPermission, watch.StoreDenied},
-	{live.ErrUnreachable, watch.RedisUnreachable},
-	{replica.ErrUnreachable, watch.RedisUnreachable},
-	{replica.ErrIdle, watch.RedisUnreachable},
-	{context.Canceled, watch.Interrupted},
-	{context.DeadlineExceeded, watch.Timeout},
 }

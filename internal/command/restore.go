@@ -30,7 +30,7 @@ func (e *env) restoreCommand() *cli.Command {
 		Name:      "restore",
 		Usage:     "put lost jobs back; shows what it would do unless --apply is given",
 		ArgsUsage: "[SNAPSHOT]",
-		Flags: flags(redisFlags(), storeFlags(), compareFlags(), []cli.Flag{
+		Flags: flags(redisFlags(), storeFlags(), keyFlags(), compareFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "apply", Usage: "do it"},
 			&cli.IntFlag{Name: "resume-rate", Usage: "put at most so many ids per second back into queues; 0 for no limit", EnvVars: []string{"RQVAULT_RESUME_RATE"}},
 			&cli.Int64Flag{Name: "max-queue-depth", Usage: "put none into a queue that is this long, until it has shrunk; 0 for no limit", EnvVars: []string{"RQVAULT_MAX_QUEUE_DEPTH"}},
@@ -222,7 +222,8 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 		return nil, err
 	}
 	defer func() { _ = values.Close() }()
-	if len(p.Steps) > unpackAbove {
+	// Frames of a dump that is not encrypted say nothing of who wrote them, the whole does.
+	if len(p.Steps) > unpackAbove || cmp.cat.Distrusts() && m.Encryption == nil {
 		progress.begin("fetching the dump", -1, true)
 		if err := values.Unpack(c.Context, c.String("temp-dir")); err != nil {
 			return nil, err

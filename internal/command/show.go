@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -19,7 +20,7 @@ func (e *env) showCommand() *cli.Command {
 		Name:      "show",
 		Usage:     "what a snapshot holds, or what a plan would do",
 		ArgsUsage: "[SNAPSHOT | plan.json]",
-		Flags: flags(storeFlags(), []cli.Flag{
+		Flags: flags(storeFlags(), keyFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "evidence", Usage: "of a plan: show what each verdict rests on"},
 		}, outputFlags()),
 		Action: e.show,
@@ -37,10 +38,16 @@ func (e *env) show(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if errors.Is(m.Locked(), snapshot.ErrWrongKey) {
+		return m.Locked()
+	}
 	if c.Bool("json") {
 		return e.printJSON(m)
 	}
 	e.printManifest(m)
+	if err := e.printBeside(c, cat, m.ID); err != nil {
+		return err
+	}
 	return e.printLastDrill(c, cat, m)
 }
 
@@ -56,7 +63,25 @@ func (e *env) printManifest(m *snapshot.Manifest) {
 	fmt.Fprintf(e.out, "server    %s %s, run id %.12s, up %s\n", f.Server, f.Version, f.RunID, age(time.Duration(f.UptimeSeconds)*time.Second))
 	fmt.Fprintf(e.out, "dump      %s, %s, checksum %s\n", m.Dump.Format, size(m.Dump.Size), m.Dump.Checksum)
 	fmt.Fprintf(e.out, "holds     %s, %s\n", plural(m.Counts.Keys, "key"), plural(m.Counts.Jobs, "job"))
-	fmt.Fprintf(e.out, "stored    %s by rqvault %s\n\n", size(m.StoredSize()), m.ToolVersion)
+	how := "not encrypted"
+	if m.Encryption != nil {
+		how = fmt.Sprintf("encrypted with the key of epoch %d", m.Encryption.Epoch)
+	}
+	fmt.Fprintf(e.out, "stored    %s by rqvault %s, %s\n\n", size(m.StoredSize()), m.ToolVersion, how)
+	if m.Locked() != nil {
+		fmt.Fprint(e.out, "queues    encrypted: name an operator's identity with --identity FILE\n\n")
+	} else {
+		e.printQueues(m)
+	}
+	o := newTable(e.out, "OBJECT", "SIZE", "SHA-256")
+	for _, s := range m.Objects {
+		o.row(s.Name, s.Size, s.SHA256)
+	}
+	_ = o.flush()
+	e.warn(m.Warnings)
+}
+
+func (e *env) printQueues(m *snapshot.Manifest) {
 	t := newTable(e.out, "QUEUE", "STATUS", "JOBS")
 	for _, q := range slices.Sorted(maps.Keys(m.Counts.Queues)) {
 		for _, s := range slices.Sorted(maps.Keys(m.Counts.Queues[q])) {
@@ -65,12 +90,6 @@ func (e *env) printManifest(m *snapshot.Manifest) {
 	}
 	_ = t.flush()
 	fmt.Fprintln(e.out)
-	o := newTable(e.out, "OBJECT", "SIZE", "SHA-256")
-	for _, s := range m.Objects {
-		o.row(s.Name, s.Size, s.SHA256)
-	}
-	_ = o.flush()
-	e.warn(m.Warnings)
 }
 
 func (e *env) showPlan(c *cli.Context, name string) error {

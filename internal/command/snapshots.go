@@ -28,13 +28,16 @@ type snapshotRow struct {
 	Damaged       string      `json:"damaged,omitempty"`
 	DrilledAt     *time.Time  `json:"drilled_at,omitempty"`
 	DrillFailedAt *time.Time  `json:"drill_failed_at,omitempty"`
+	OutsideAt     *time.Time  `json:"outside_at,omitempty"`
+	Epoch         int         `json:"epoch,omitempty"`
+	beside
 }
 
 func (e *env) snapshotsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "snapshots",
 		Usage: "list the stored snapshots, oldest first",
-		Flags: flags(storeFlags(), []cli.Flag{
+		Flags: flags(storeFlags(), trustFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "rescan", Usage: "rebuild the list from the manifests themselves"},
 		}, outputFlags()),
 		Action: e.snapshots,
@@ -66,6 +69,9 @@ func (e *env) snapshots(c *cli.Context) error {
 		cat, err := snapshot.NewCatalog(store, name)
 		if err != nil {
 			return usage("--%v", err)
+		}
+		if cat, err = e.keyed(c, cat); err != nil {
+			return err
 		}
 		if c.Bool("rescan") {
 			n, err := cat.Rescan(c.Context)
@@ -134,23 +140,33 @@ func listSource(ctx context.Context, cat *snapshot.Catalog) ([]snapshotRow, erro
 			if p := verified[id]; p.FailedDrill() {
 				rows[i].DrillFailedAt = &p.DrillFailed
 			}
+			if p := verified[id]; !p.OutsideOK.IsZero() {
+				rows[i].OutsideAt = &p.OutsideOK
+			}
 		})
 	}
 	wg.Wait()
-	return rows, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return rows, noteBeside(ctx, cat, rows)
 }
 
 // describe reads one manifest. A damaged one is shown as such: the others still count.
 func describe(ctx context.Context, cat *snapshot.Catalog, id snapshot.ID) (snapshotRow, error) {
 	m, err := cat.Manifest(ctx, id)
 	switch {
-	case errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrTooNew) || errors.Is(err, snapshot.ErrNoSnapshot):
+	case errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrTooNew) || errors.Is(err, snapshot.ErrNoSnapshot) || unproven(err):
 		return snapshotRow{ID: id, Source: cat.Source(), CreatedAt: id.Time(), Damaged: err.Error()}, nil
 	case err != nil:
 		return snapshotRow{}, err
 	}
-	return snapshotRow{ID: id, Source: m.Source, CreatedAt: m.CreatedAt, Via: m.Via, Jobs: m.Counts.Jobs, Keys: m.Counts.Keys,
-		Size: m.Dump.Size, StoredSize: m.StoredSize()}, nil
+	row := snapshotRow{ID: id, Source: m.Source, CreatedAt: m.CreatedAt, Via: m.Via, Jobs: m.Counts.Jobs, Keys: m.Counts.Keys,
+		Size: m.Dump.Size, StoredSize: m.StoredSize()}
+	if m.Encryption != nil {
+		row.Epoch = m.Encryption.Epoch
+	}
+	return row, nil
 }
 
 func (e *env) printSnapshots(rows []snapshotRow, store snapshot.Store) error {
@@ -158,21 +174,22 @@ func (e *env) printSnapshots(rows []snapshotRow, store snapshot.Store) error {
 		fmt.Fprintf(e.out, "no snapshots in %s yet\nnext: rqvault backup\n", store)
 		return nil
 	}
-	t := newTable(e.out, "SNAPSHOT", "SOURCE", "AGE", "JOBS", "KEYS", "SIZE", "STORED", "VERIFIED")
+	t := newTable(e.out, append([]string{"SNAPSHOT", "SOURCE", "AGE", "JOBS", "KEYS", "SIZE", "STORED", "VERIFIED"}, besideHead(rows)...)...)
 	now := e.now()
 	var damaged []string
 	for _, r := range rows {
 		if r.Damaged != "" {
-			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), "?", "?", "?", "?", "UNUSABLE")
+			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), "?", "?", "?", "?", "UNUSABLE", r.beside)
 			damaged = append(damaged, string(r.ID)+" cannot be used: "+strings.TrimPrefix(r.Damaged, string(r.ID)+": "))
 			continue
 		}
-		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), r.proven(now))
+		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), r.proven(now), r.beside)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	e.warn(damaged)
+	e.warn(frozenRows(rows))
 	return nil
 }
 
@@ -187,6 +204,8 @@ func (r *snapshotRow) proven(now time.Time) string {
 		return age(now.Sub(*r.DrilledAt)) + " ago by drill"
 	case r.VerifiedAt != nil:
 		return age(now.Sub(*r.VerifiedAt)) + " ago"
+	case r.OutsideAt != nil:
+		return age(now.Sub(*r.OutsideAt)) + " ago, unopened"
 	}
 	return "never"
 }

@@ -10,9 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"rqvault/backup"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/watch"
 	"rqvault/verify"
@@ -27,7 +27,7 @@ type done struct {
 
 // command runs a command line as a person would type it, and decodes its JSON. What the
 // configuration says stands on that line, so that nothing else decides.
-func (s *source) command(ctx context.Context, name string, doc any, args ...string) done {
+func (s *charge) command(ctx context.Context, name string, doc any, args ...string) done {
 	line := []string{"rqvault", name, "--config=", "--json", "--quiet"}
 	values := settings(s.config(), s.name, s.settings(), name)
 	known := flagNames(name)
@@ -73,7 +73,7 @@ func (d done) failed(fine ...int) error {
 
 // backup takes a snapshot, unless this slot has one: a leader may have died between the
 // snapshot and its note.
-func (s *source) backup(ctx context.Context, slot time.Time) error {
+func (s *charge) backup(ctx context.Context, slot time.Time) error {
 	cat := s.catalog()
 	if ids, err := cat.IDs(ctx); err == nil && len(ids) > 0 {
 		if m, err := cat.Manifest(ctx, ids[len(ids)-1]); err == nil && !m.Slot.Before(slot) {
@@ -97,9 +97,9 @@ func (s *source) backup(ctx context.Context, slot time.Time) error {
 
 // prepare stores, beside the last good snapshot from before a wipe, what the person who is
 // called will need first: the comparison and the plan.
-func (s *source) prepare(ctx context.Context) error {
+func (s *charge) prepare(ctx context.Context) error {
 	cat := s.catalog()
-	freezes, err := cat.Freezes(ctx)
+	freezes, err := backup.Frozen(ctx, cat)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *source) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (s *source) keepPlan(ctx context.Context, id snapshot.ID, path string) error {
+func (s *charge) keepPlan(ctx context.Context, id snapshot.ID, path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("keep the plan: %w", err)
@@ -138,7 +138,7 @@ func (s *source) keepPlan(ctx context.Context, id snapshot.ID, path string) erro
 	return s.keepIncident(ctx, id, "plan.json", b)
 }
 
-func (s *source) keepIncident(ctx context.Context, id snapshot.ID, name string, b []byte) error {
+func (s *charge) keepIncident(ctx context.Context, id snapshot.ID, name string, b []byte) error {
 	err := s.catalog().StoreIncident(ctx, id, name, bytes.NewReader(b))
 	if errors.Is(err, snapshot.ErrExists) {
 		return nil
@@ -148,7 +148,7 @@ func (s *source) keepIncident(ctx context.Context, id snapshot.ID, name string, 
 
 // verify reads the newest snapshot back, and of the older ones those that were not for the
 // longest time.
-func (s *source) verify(ctx context.Context, _ time.Time) error {
+func (s *charge) verify(ctx context.Context, _ time.Time) error {
 	cat := s.catalog()
 	ids, err := cat.IDs(ctx)
 	if err != nil || len(ids) == 0 {
@@ -175,7 +175,7 @@ func (s *source) verify(ctx context.Context, _ time.Time) error {
 }
 
 // drill restores the newest snapshot into a private server and compares.
-func (s *source) drill(ctx context.Context, _ time.Time) error {
+func (s *charge) drill(ctx context.Context, _ time.Time) error {
 	ids, err := s.catalog().IDs(ctx)
 	if err != nil || len(ids) == 0 {
 		return err
@@ -197,7 +197,7 @@ func (s *source) drill(ctx context.Context, _ time.Time) error {
 }
 
 // diff compares live Redis with the newest snapshot.
-func (s *source) diff(ctx context.Context, _ time.Time) error {
+func (s *charge) diff(ctx context.Context, _ time.Time) error {
 	ids, err := s.catalog().IDs(ctx)
 	if err != nil || len(ids) == 0 {
 		return err
@@ -234,7 +234,7 @@ func (s *source) diff(ctx context.Context, _ time.Time) error {
 }
 
 // fsck checks RQ's invariants in live Redis.
-func (s *source) fsck(ctx context.Context, _ time.Time) error {
+func (s *charge) fsck(ctx context.Context, _ time.Time) error {
 	var out struct {
 		Breaches []struct {
 			Severity string `json:"severity"`
@@ -263,26 +263,10 @@ const runsKept = 500
 
 // prune removes what the policy does not keep. Where it is frozen that is no failure: the
 // freeze has an alarm of its own.
-func (s *source) prune(ctx context.Context, _ time.Time) error {
+func (s *charge) prune(ctx context.Context, _ time.Time) error {
 	var errs []error
 	for _, task := range []watch.Task{watch.Backup, watch.Verify, watch.Drill, watch.Diff, watch.Fsck, watch.Prune} {
 		errs = append(errs, s.catalog().TrimRuns(ctx, string(task), runsKept))
 	}
 	return errors.Join(append(errs, s.command(ctx, "prune", nil, "--apply").failed(exitRefused))...)
-}
-
-// reasonOf says in one of the metrics' words why a run failed.
-func reasonOf(err error) watch.Reason {
-	if err == nil {
-		return ""
-	}
-	for _, r := range reasons {
-		if errors.Is(err, r.cause) {
-			return r.reason
-		}
-	}
-	if strings.Contains(err.Error(), "no space left") {
-		return watch.NoSpace
-	}
-	return watch.Other
 }

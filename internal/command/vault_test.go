@@ -51,7 +51,7 @@ type result struct {
 // args completes a command line with where Redis and the store are.
 func (v *vault) args(args []string) []string {
 	full := append([]string{"rqvault"}, args...)
-	if !slices.Contains(args, "--store") {
+	if !slices.Contains(args, "--store") && !slices.Contains([]string{"key identity", "key signer"}, strings.Join(args[:min(2, len(args))], " ")) {
 		full = append(full, "--store", v.store)
 	}
 	if slices.Contains([]string{"backup", "diff", "restore"}, args[0]) && !slices.Contains(args, "--redis") {

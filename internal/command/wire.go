@@ -112,7 +112,11 @@ func (e *env) catalog(c *cli.Context) (*snapshot.Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return snapshot.NewCatalog(s, c.String("source"))
+	cat, err := snapshot.NewCatalog(s, c.String("source"))
+	if err != nil {
+		return nil, err
+	}
+	return e.keyed(c, cat)
 }
 
 // pick finds the snapshot named by the command's argument, "latest" without one.
@@ -177,19 +181,28 @@ func (e *env) explainMissing(ctx context.Context, cat *snapshot.Catalog, ref str
 // dial connects to what --redis names; with readOnly nothing but reading commands can
 // leave this process.
 func (e *env) dial(c *cli.Context, readOnly bool) (*live.Server, error) {
+	t, err := e.redis(c)
+	if err != nil {
+		return nil, err
+	}
+	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
+}
+
+// redis reads what --redis and its password name.
+func (e *env) redis(c *cli.Context) (live.Target, error) {
 	t, err := live.ParseURL(c.String("redis"))
 	if err != nil {
-		return nil, usage("--redis: %v", err)
+		return t, usage("--redis: %v", err)
 	}
 	password, err := secret(c, "redis-password")
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	if password != "" {
 		t.Password = password
 	}
 	e.target = t.String()
-	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
+	return t, nil
 }
 
 // secret reads a flag that may stand in a file instead.
@@ -201,11 +214,17 @@ func secret(c *cli.Context, name string) (string, error) {
 	if c.String(name) != "" {
 		return "", usage("--%s and --%s-file are both given", name, name)
 	}
-	b, err := os.ReadFile(path)
+	text, err := secretFile(path)
 	if err != nil {
 		return "", usage("--%s-file: %v", name, err)
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	return text, nil
+}
+
+// secretFile reads a file's text without the end of its last line.
+func secretFile(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	return strings.TrimRight(string(b), "\r\n"), err
 }
 
 // printJSON writes the one document of a command.

@@ -18,6 +18,8 @@ import (
 var (
 	// ErrUnreachable: no connection, or it broke, or the server restarted under us.
 	ErrUnreachable = errors.New("redis is unreachable")
+	// ErrSilent: it is there, and says nothing.
+	ErrSilent = errors.New("it took the connection but does not answer (it may hang, or run a long script)")
 	// ErrTLS: the two sides do not agree on TLS or on a certificate.
 	ErrTLS = errors.New("tls handshake failed")
 	// ErrAuth: a password is missing or wrong.
@@ -140,7 +142,7 @@ func wrap(ctx context.Context, act string, err error) error {
 		return fmt.Errorf("%s: %w", act, ErrNotRedis)
 	}
 	if isTimeout(err) && !isDialFailure(err) {
-		return fmt.Errorf("%s: %w: it took the connection but does not answer (it may hang, or run a long script)", act, ErrUnreachable)
+		return fmt.Errorf("%s: %w: %w", act, ErrUnreachable, ErrSilent)
 	}
 	if isLost(err) {
 		return fmt.Errorf("%s: %w: %w", act, ErrUnreachable, err)

@@ -109,12 +109,13 @@ var readContainers = map[string]string{
 	"xinfo":    " stream groups consumers ",
 	"pubsub":   " channels numsub numpat ",
 	"client":   " id getname info list ",
-	"acl":      " whoami ",
+	"acl":      " whoami dryrun ",
 	"function": " list dump stats ",
 	"module":   " list ",
 	"cluster":  " info nodes slots shards myid countkeysinslot keyslot ",
 	"latency":  " latest history ",
 	"script":   " exists ",
+	"slowlog":  " get len ",
 	"sentinel": " get-master-addr-by-name masters master replicas sentinels ckquorum ",
 }
 

@@ -30,6 +30,8 @@ type Options struct {
 	DialTimeout time.Duration
 	// IdleTimeout is how long a reply may make no progress at all. Default 30 s.
 	IdleTimeout time.Duration
+	// unready takes a server that is still loading for one that answers.
+	unready bool
 	// Now is the clock that skew and expiry are reckoned by. Default time.Now.
 	Now func() time.Time
 }
@@ -79,7 +81,7 @@ func dialServer(ctx context.Context, t Target, opts Options) (*Server, error) {
 	s := &Server{target: t, opts: opts, clients: map[int]*redis.Client{}, loaded: map[string]bool{}}
 	ping := redis.NewStatusCmd(ctx, "ping")
 	err := s.execTries(ctx, t.DB, 1, ping)
-	if r := replyError(err); r != nil && harmlessForPing(r) {
+	if r := replyError(err); r != nil && (harmlessForPing(r) || opts.unready && r.Code() == "LOADING") {
 		err = nil
 	}
 	if err != nil && ctx.Err() == nil && t.TLS != nil && isLost(err) && !isTimeout(err) && !isDialFailure(err) {

@@ -25,16 +25,20 @@ type Files struct {
 // that no other server of the test trusts.
 func NewFiles(t testing.TB) *Files {
 	t.Helper()
-	return newFiles(t, t.TempDir())
+	return newFiles(t, t.TempDir(), time.Time{})
 }
 
-func newFiles(t testing.TB, dir string) *Files {
+// newFiles makes certificates that end at that time, in a day if it is zero.
+func newFiles(t testing.TB, dir string, end time.Time) *Files {
 	t.Helper()
 	f := &Files{CA: filepath.Join(dir, "ca.crt"), Cert: filepath.Join(dir, "redis.crt"), Key: filepath.Join(dir, "redis.key")}
 	now := time.Now()
+	if end.IsZero() {
+		end = now.Add(24 * time.Hour)
+	}
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "rqvault test CA"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		NotBefore: now.Add(-2 * time.Hour), NotAfter: end,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Option changes how Start runs the server.
@@ -15,6 +16,7 @@ type options struct {
 	sentinel     bool
 	whileLoading bool
 	password     string
+	until        time.Time
 	users        []string
 	args         []string
 }
@@ -25,6 +27,12 @@ func WithTCP() Option { return func(o *options) { o.tcp = true } }
 // WithTLS makes the server listen on 127.0.0.1 behind TLS, with a certificate by
 // a new private CA, and require a client certificate of that CA. Files in TLS().
 func WithTLS() Option { return func(o *options) { o.tls = true } }
+
+// WithCertificateUntil is WithTLS with certificates that end at that time, in a day if
+// it is not given.
+func WithCertificateUntil(end time.Time) Option {
+	return func(o *options) { o.tls, o.until = true, end }
+}
 
 // WithPassword sets requirepass, the password of the default user.
 func WithPassword(p string) Option { return func(o *options) { o.password = p } }

@@ -50,7 +50,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 		o(&s.opts)
 	}
 	if s.opts.tls {
-		s.tls = newFiles(t, s.dir)
+		s.tls = newFiles(t, s.dir, s.opts.until)
 	}
 	if err := os.MkdirAll(s.Dir(), 0o755); err != nil {
 		t.Fatalf("make data directory: %v", err)

@@ -7,6 +7,7 @@ package rq
 
 import (
 	"bytes"
+	"strings"
 
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
@@ -296,6 +297,19 @@ func (Schema) QueuesKey() string { return queuesKey }
 // SuspendKey is what workers look for between two jobs. One that waits for a job in its
 // list already does not look again before it has run one.
 func (Schema) SuspendKey() string { return suspendedKey }
+
+// WorkersKey is the set of all registered workers, by the names of their keys.
+func (Schema) WorkersKey() string { return "rq:workers" }
+
+// WorkerName is the name of the worker that has this key.
+func (Schema) WorkerName(key string) string { return strings.TrimPrefix(key, workerPrefix) }
+
+// SchedulerLockKey is held by whoever schedules for a queue.
+func (Schema) SchedulerLockKey(queue string) string { return schedulerLock + queue }
+
+// FirstSeenKey holds when RQ's maintenance first saw an id that was popped and not
+// prepared, in Unix seconds.
+func (Schema) FirstSeenKey(queue, id string) string { return queuePrefix + queue + firstSeen + id }
 
 // GroupsKey is the set of all groups' names.
 func (Schema) GroupsKey() string { return groupsKey }

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -22,8 +23,11 @@ var (
 
 // Catalog finds, reads and commits the snapshots of one source in one store.
 type Catalog struct {
-	store  Store
-	source string
+	store   Store
+	source  string
+	keys    Keys                // nil: nothing is encrypted, and nothing encrypted is read
+	signer  ed25519.PrivateKey  // nil: manifests are not signed
+	trusted []ed25519.PublicKey // none: unsigned manifests are read
 }
 
 // NewCatalog returns the catalog of a source; its name must be valid.
@@ -185,7 +189,8 @@ func newestAt(ids []ID, at string) (ID, error) {
 	return "", fmt.Errorf("%w: none at or before %s, the oldest is %s", ErrNoSnapshot, at, ids[0])
 }
 
-// Manifest reads and checks one manifest.
+// Manifest reads and checks one manifest. Of an encrypted snapshot that cannot be opened
+// here it has what is readable, and its Locked says why.
 func (c *Catalog) Manifest(ctx context.Context, id ID) (*Manifest, error) {
 	b, err := readAll(ctx, c.store, c.key(id, manifestName))
 	if errors.Is(err, ErrNotFound) {
@@ -198,19 +203,41 @@ func (c *Catalog) Manifest(ctx context.Context, id ID) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
+	if err := c.proveSigner(ctx, id, b); err != nil {
+		return nil, err
+	}
 	if m.ID != id || m.Source != c.source {
 		return nil, fmt.Errorf("%w: the manifest under %s says it is %s of %s", ErrDamaged, id, m.ID, m.Source)
 	}
-	return m, nil
+	return m, c.unlock(ctx, m)
 }
 
-// Open reads one object of a snapshot from its beginning. The reader yields io.EOF only
-// if size and SHA-256 were right.
+// Open reads the content of one object of a snapshot from its beginning. The reader yields
+// io.EOF only if size and SHA-256 were right, and everything was decrypted.
 func (c *Catalog) Open(ctx context.Context, m *Manifest, name string) (io.ReadCloser, error) {
 	o, err := m.Object(name)
 	if err != nil {
 		return nil, err
 	}
+	opener, err := c.opener(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.OpenStored(ctx, m, name)
+	if err != nil || opener == nil {
+		return r, err
+	}
+	return newDecrypted(r, opener, o.Encrypted.Plain, o.Name+" of "+string(m.ID))
+}
+
+// OpenStored reads one object as it is stored, encrypted if it is. The reader yields io.EOF
+// only if size and SHA-256 were right.
+func (c *Catalog) OpenStored(ctx context.Context, m *Manifest, name string) (io.ReadCloser, error) {
+	o, err := m.Object(name)
+	if err != nil {
+		return nil, err
+	}
+	name = o.Name
 	r, err := c.store.Open(ctx, c.key(m.ID, name), 0, -1)
 	if errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("%w: %s of %s is gone", ErrDamaged, name, m.ID)
@@ -220,37 +247,6 @@ func (c *Catalog) Open(ctx context.Context, m *Manifest, name string) (io.ReadCl
 	}
 	return newCheckedReader(r, o, name+" of "+string(m.ID)), nil
 }
-
-// ReadRange reads part of one object. What it returns is not digested; use it only
-// where the bytes carry their own checksum, as zstd frames and Parquet pages do.
-func (c *Catalog) ReadRange(ctx context.Context, m *Manifest, name string, r Range) ([]byte, error) {
-	o, err := m.Object(name)
-	if err != nil {
-		return nil, err
-	}
-	if r.Offset < 0 || r.Length < 0 || r.Offset > o.Size || r.Length > o.Size-r.Offset {
-		return nil, fmt.Errorf("%w: bytes %d+%d of %s lie outside its %d", ErrDamaged, r.Offset, r.Length, name, o.Size)
-	}
-	var b []byte
-	body, err := c.store.Open(ctx, c.key(m.ID, name), r.Offset, r.Length)
-	if err == nil {
-		b = make([]byte, r.Length)
-		_, err = io.ReadFull(body, b)
-		err = errors.Join(err, body.Close())
-	}
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, fmt.Errorf("%w: %s of %s is gone", ErrDamaged, name, m.ID)
-	case errors.Is(err, io.ErrUnexpectedEOF): // by the Store's contract: the object is shorter
-		return nil, fmt.Errorf("%w: %s of %s is shorter than the manifest says: %w", ErrDamaged, name, m.ID, err)
-	case err != nil:
-		return nil, fmt.Errorf("read %s of %s: %w", name, m.ID, err)
-	}
-	return b, nil
-}
-
-// Range is a run of bytes.
-type Range struct{ Offset, Length int64 }
 
 // SHA256 is the hex digest of b, as manifests carry it.
 func SHA256(b []byte) string {

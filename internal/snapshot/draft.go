@@ -16,6 +16,7 @@ type Draft struct {
 	c      *Catalog
 	id     ID
 	nonce  string
+	sealer Sealer   // nil: nothing is encrypted
 	names  []string // objects begun
 	sealed bool     // a commit was tried: from then on nothing may be removed
 }
@@ -26,6 +27,10 @@ func (c *Catalog) Begin(ctx context.Context, now time.Time, random io.Reader) (*
 	if err := Found(ctx, c.store, now, random); err != nil {
 		return nil, err
 	}
+	sealer, err := c.sealer(ctx)
+	if err != nil {
+		return nil, err
+	}
 	id, err := NewID(now, random)
 	if err != nil {
 		return nil, err
@@ -34,7 +39,7 @@ func (c *Catalog) Begin(ctx context.Context, now time.Time, random io.Reader) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Draft{c: c, id: id, nonce: nonce}, nil
+	return &Draft{c: c, id: id, nonce: nonce, sealer: sealer}, nil
 }
 
 func randomHex(random io.Reader) (string, error) {
@@ -48,14 +53,27 @@ func randomHex(random io.Reader) (string, error) {
 // ID is the id the snapshot will have.
 func (d *Draft) ID() ID { return d.id }
 
-// Create begins one of the snapshot's objects.
+// Encrypted reports whether the snapshot will be encrypted.
+func (d *Draft) Encrypted() bool { return d.sealer != nil }
+
+// Create begins one of the snapshot's objects, encrypted if the store has keys.
 func (d *Draft) Create(ctx context.Context, name string) (*ObjectWriter, error) {
+	if d.sealer != nil {
+		name += sealedSuffix
+	}
 	w, err := d.c.store.Create(ctx, d.c.key(d.id, name))
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", name, err)
 	}
 	d.names = append(d.names, name)
-	return &ObjectWriter{w: w, name: name, sum: sha256.New()}, nil
+	o := &ObjectWriter{w: w, name: name, sum: sha256.New()}
+	if d.sealer != nil {
+		if err := o.seal(d.sealer); err != nil {
+			o.Abort()
+			return nil, fmt.Errorf("store %s: %w", name, err)
+		}
+	}
+	return o, nil
 }
 
 // Abort removes what was stored of a draft that came to nothing. It does nothing once
@@ -77,6 +95,9 @@ func (d *Draft) Abort() {
 // into being. The marker after it is a cache and may fail.
 func (d *Draft) Commit(ctx context.Context, m *Manifest) error {
 	m.Format, m.ID, m.Source, m.Nonce = FormatVersion, d.id, d.c.source, d.nonce
+	if d.sealer != nil {
+		m.Format, m.Encryption = encryptedVersion, &Encryption{Epoch: d.sealer.Epoch()}
+	}
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("commit %s: %w", d.id, err)
 	}
@@ -89,8 +110,11 @@ func (d *Draft) Commit(ctx context.Context, m *Manifest) error {
 			return fmt.Errorf("commit %s: %w: %s is stored with %d of %d bytes", d.id, ErrDamaged, o.Name, got.Size, o.Size)
 		}
 	}
-	b, err := Seal(m)
+	b, err := d.manifest(m)
 	if err != nil {
+		return fmt.Errorf("commit %s: %w", d.id, err)
+	}
+	if err := d.sign(ctx, b); err != nil {
 		return fmt.Errorf("commit %s: %w", d.id, err)
 	}
 	d.sealed = true
@@ -99,6 +123,18 @@ func (d *Draft) Commit(ctx context.Context, m *Manifest) error {
 	}
 	d.c.mark(ctx, d.id)
 	return nil
+}
+
+// manifest returns the bytes of the manifest.
+func (d *Draft) manifest(m *Manifest) ([]byte, error) {
+	if d.sealer == nil {
+		return Seal(m)
+	}
+	stored, err := m.seal(d.sealer)
+	if err != nil {
+		return nil, err
+	}
+	return Seal(stored)
 }
 
 // write stores the manifest and, where the answer is in doubt, reads back whether the

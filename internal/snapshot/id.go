@@ -2,9 +2,13 @@
 // beside it, the one commit that makes it exist, and the catalog of those that do.
 //
 //	<root>/rqvault.json                      the repository: format version and id
+//	<root>/keys/<epoch>/<revision>.json      the store's keys, if its snapshots are encrypted
 //	<root>/<source>/snapshots/<id>/…         dump.rdb.zst, jobs.parquet, keys.parquet, manifest.json
 //	<root>/<source>/manifests/<id>           empty marker of a committed snapshot, for fast listing
 //	<root>/<source>/verified/<id>/…          results of verify, beside the snapshot, never in it
+//	<root>/<source>/pins/<id>                a person wants it kept
+//	<root>/<source>/freezes/<id>, thaws/<id> retention stands still since that snapshot; goes on
+//	<root>/<source>/incidents/<id>/…         what was found when live data collapsed after it
 //
 // A snapshot without manifest.json does not exist. Objects are written first, the
 // manifest last and create-only, and removed the other way round, so that a crash at
@@ -17,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -60,10 +65,13 @@ func (id ID) Time() time.Time {
 
 var sourceForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
+// taken are names that stand beside the sources in a store.
+var taken = []string{"rqvault.json", "keys", "leases", "alarms"}
+
 // ValidSource checks the name under which a server's snapshots are kept.
 func ValidSource(name string) error {
-	if !sourceForm.MatchString(name) || strings.HasSuffix(name, ".") || name == "rqvault.json" {
-		return fmt.Errorf("source %q: use up to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit", name)
+	if !sourceForm.MatchString(name) || strings.HasSuffix(name, ".") || slices.Contains(taken, name) {
+		return fmt.Errorf("source %q: use up to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit; %s are taken", name, strings.Join(taken, ", "))
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func TestSourceNames(t *testing.T) {
 			t.Errorf("%q: got %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", ".", "..", ".a", "a.", "-a", "_a", "A", "a/b", "a b", "ü", "a\n", "rqvault.json", strings.Repeat("a", 64), "a\x00", "../a"} {
+	for _, bad := range []string{"", ".", "..", ".a", "a.", "-a", "_a", "A", "a/b", "a b", "ü", "a\n", "rqvault.json", "leases", strings.Repeat("a", 64), "a\x00", "../a"} {
 		if err := snapshot.ValidSource(bad); err == nil {
 			t.Errorf("%q: got no error", bad)
 		}

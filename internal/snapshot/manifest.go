@@ -40,6 +40,9 @@ type Manifest struct {
 	Objects    []Stored            `json:"objects"`
 	Lineage    Lineage             `json:"lineage"`
 	Warnings   []string            `json:"warnings"`
+	Encryption *Encryption         `json:"encryption,omitempty"` // nil: it is not encrypted
+
+	locked error // why the details could not be decrypted
 }
 
 // Dump describes the RDB file inside dump.rdb.zst.
@@ -68,6 +71,8 @@ type Stored struct {
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"` // hex
+
+	*Encrypted // nil: the object is stored as it is
 }
 
 // Lineage is what the server said of itself just before and just after the dump.
@@ -103,10 +108,10 @@ func (b *Break) Why() string {
 	return b.Reasons[len(b.Reasons)-1] // the first say which process it is
 }
 
-// Object returns the entry of that name.
+// Object returns the entry of that name, under which it is stored encrypted or not.
 func (m *Manifest) Object(name string) (Stored, error) {
 	for _, o := range m.Objects {
-		if o.Name == name {
+		if plainName(o.Name) == name {
 			return o, nil
 		}
 	}
@@ -130,18 +135,20 @@ func (m *Manifest) Validate() error {
 	check(m.Dump.Checksum == "verified" || m.Dump.Checksum == "absent", "the dump's checksum is neither verified nor absent")
 	check(m.Counts.Keys == m.Dump.Keys, "its key counts disagree")
 	check(m.Counts.Jobs >= 0 && m.Counts.Jobs <= m.Counts.Rows, "its job counts are impossible")
-	names := make([]string, 0, len(m.Objects))
 	for _, o := range m.Objects {
-		names = append(names, o.Name)
-		sum, err := hex.DecodeString(o.SHA256)
-		check(o.Size >= 0 && err == nil && len(sum) == sha256.Size && objectForm.MatchString(o.Name), "an object's entry is impossible")
+		check(o.Size >= 0 && validDigest(o.SHA256) && objectForm.MatchString(o.Name), "an object's entry is impossible")
 	}
-	slices.Sort(names)
-	check(slices.Equal(names, []string{DumpName, JobsName, KeysName}), "it names other objects than a snapshot has")
+	m.validEncryption(check)
+	check(slices.Equal(m.names(), []string{DumpName, JobsName, KeysName}), "it names other objects than a snapshot has")
 	if len(bad) > 0 {
 		return fmt.Errorf("%w: manifest: %s", ErrDamaged, strings.Join(bad, "; "))
 	}
 	return nil
+}
+
+func validDigest(text string) bool {
+	sum, err := hex.DecodeString(text)
+	return err == nil && len(sum) == sha256.Size
 }
 
 // ParseManifest checks and reads a stored manifest.
@@ -153,8 +160,8 @@ func ParseManifest(b []byte) (*Manifest, error) {
 	if err := Unseal(b, &head); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	if head.Format > FormatVersion {
-		return nil, fmt.Errorf("manifest: %w: version %d, this rqvault reads up to %d", ErrTooNew, head.Format, FormatVersion)
+	if head.Format > encryptedVersion {
+		return nil, fmt.Errorf("manifest: %w: version %d, this rqvault reads up to %d", ErrTooNew, head.Format, encryptedVersion)
 	}
 	var m Manifest
 	if err := Unseal(b, &m); err != nil {

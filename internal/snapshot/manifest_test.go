@@ -108,7 +108,7 @@ func TestVersionsOfAManifest(t *testing.T) {
 	if got, err := snapshot.ParseManifest(seal(t, later{whole(), map[string]int{"x": 1}})); err != nil || got.ID != whole().ID {
 		t.Errorf("a member of a later version: got %v", err)
 	}
-	for format, want := range map[int]error{0: snapshot.ErrDamaged, -1: snapshot.ErrDamaged, 2: snapshot.ErrTooNew, math.MaxInt32: snapshot.ErrTooNew} {
+	for format, want := range map[int]error{0: snapshot.ErrDamaged, -1: snapshot.ErrDamaged, 2: snapshot.ErrDamaged, 3: snapshot.ErrTooNew, math.MaxInt32: snapshot.ErrTooNew} {
 		m := whole()
 		m.Format = format
 		if _, err := snapshot.ParseManifest(seal(t, m)); !errors.Is(err, want) {

@@ -64,16 +64,41 @@ func (c *checkedReader) Close() error {
 	return err
 }
 
-// ObjectWriter writes one object of a draft and digests it on the way.
+// ObjectWriter writes one object of a draft, encrypts it if it is to be, and digests what
+// is stored on the way.
 type ObjectWriter struct {
-	w    Writer
-	name string
-	sum  hash.Hash
-	n    int64
+	w       Writer
+	name    string
+	sum     hash.Hash
+	n       int64
+	content io.WriteCloser // encrypts; nil if nothing is
+	head    Encrypted
+}
+
+// seal encrypts whatever is written from now on.
+func (o *ObjectWriter) seal(s Sealer) (err error) {
+	if o.content, err = s.Seal(stored{o}); err != nil {
+		return fmt.Errorf("encrypt: %w", err)
+	}
+	o.head = Encrypted{Head: o.n, HeadSHA256: hex.EncodeToString(o.sum.Sum(nil))}
+	return nil
 }
 
 // Write implements io.Writer.
 func (o *ObjectWriter) Write(p []byte) (int, error) {
+	if o.content == nil {
+		return stored{o}.Write(p)
+	}
+	n, err := o.content.Write(p)
+	o.head.Plain += int64(n)
+	return n, err
+}
+
+// stored takes an object's bytes as they are stored.
+type stored struct{ o *ObjectWriter }
+
+func (s stored) Write(p []byte) (int, error) {
+	o := s.o
 	n, err := o.w.Write(p)
 	o.n += int64(n)
 	_, _ = o.sum.Write(p[:n])
@@ -82,10 +107,19 @@ func (o *ObjectWriter) Write(p []byte) (int, error) {
 
 // Commit makes the object durable and returns its manifest entry.
 func (o *ObjectWriter) Commit(ctx context.Context) (Stored, error) {
+	if o.content != nil {
+		if err := o.content.Close(); err != nil {
+			return Stored{}, fmt.Errorf("store %s: %w", o.name, err)
+		}
+	}
 	if err := o.w.Commit(ctx); err != nil {
 		return Stored{}, fmt.Errorf("store %s: %w", o.name, err)
 	}
-	return Stored{Name: o.name, Size: o.n, SHA256: hex.EncodeToString(o.sum.Sum(nil))}, nil
+	entry := Stored{Name: o.name, Size: o.n, SHA256: hex.EncodeToString(o.sum.Sum(nil))}
+	if o.content != nil {
+		entry.Encrypted = &o.head
+	}
+	return entry, nil
 }
 
 // Abort gives the object up.

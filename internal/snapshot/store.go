@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -20,6 +21,9 @@ var (
 	ErrDenied = errors.New("access denied by the store")
 	// ErrUnreachable: the service that keeps the store did not answer at all.
 	ErrUnreachable = errors.New("the store is unreachable")
+	// ErrLocked: the store keeps the object for now and removes it for nobody. Most such
+	// errors are a LockedError, which says which lock.
+	ErrLocked = errors.New("locked by the store")
 )
 
 // Object is what a store knows of one stored object without reading it.
@@ -46,7 +50,8 @@ type Store interface {
 	// List yields the objects whose key starts with prefix and sorts after the key
 	// given ("" for all), in byte order of keys, and one error at most, as the last pair.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Object, error]
-	// Remove deletes one object; a missing one is no error.
+	// Remove deletes one object, with all its versions where the place keeps such; a missing
+	// one is no error. ErrLocked: it stays as it is.
 	Remove(ctx context.Context, key string) error
 	// Abandoned yields what broken writes left behind and no List shows (temporary
 	// files, unfinished multipart uploads): Key names it for Discard.
@@ -67,4 +72,11 @@ type Writer interface {
 	// Abort gives the object up and removes what was sent. It is safe after Commit,
 	// where it does nothing, and works when the context of Create is cancelled.
 	Abort()
+}
+
+// Lasting reports whether the object under a key is part of a snapshot, so that a store may
+// keep anybody from removing it for a time. What else there is comes and goes.
+func Lasting(key string) bool {
+	_, rest, ok := strings.Cut(key, "/")
+	return ok && strings.HasPrefix(rest, "snapshots/")
 }

@@ -15,6 +15,7 @@ import (
 type Values struct {
 	c      *Catalog
 	m      *Manifest
+	object *ranged
 	table  *seekable.Table
 	dec    *seekable.Decoder
 	cached int    // frame held in raw, -1 for none
@@ -22,15 +23,15 @@ type Values struct {
 	local  *os.File
 }
 
-// Values opens a snapshot's dump for reading values: one or two small reads.
+// Values opens a snapshot's dump for reading values: a few small reads.
 func (c *Catalog) Values(ctx context.Context, m *Manifest) (*Values, error) {
-	o, err := m.Object(DumpName)
+	o, err := c.ranged(ctx, m, DumpName)
 	if err != nil {
 		return nil, err
 	}
 	table, err := seekable.ReadTable(func(offset, length int64) ([]byte, error) {
-		return c.ReadRange(ctx, m, DumpName, Range{offset, length})
-	}, o.Size)
+		return o.read(ctx, Range{offset, length})
+	}, o.size())
 	if err != nil {
 		return nil, damaged(err, "%s of %s", DumpName, m.ID)
 	}
@@ -41,7 +42,7 @@ func (c *Catalog) Values(ctx context.Context, m *Manifest) (*Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Values{c: c, m: m, table: table, dec: dec, cached: -1}, nil
+	return &Values{c: c, m: m, object: o, table: table, dec: dec, cached: -1}, nil
 }
 
 // damaged adds our sentinel to a decoder's error where it is about the bytes.
@@ -97,7 +98,7 @@ func (v *Values) load(ctx context.Context, i int) error {
 		return nil
 	}
 	off, n := v.table.StoredRange(i)
-	b, err := v.c.ReadRange(ctx, v.m, DumpName, Range{off, n})
+	b, err := v.object.read(ctx, Range{off, n})
 	if err != nil {
 		return err
 	}

@@ -25,10 +25,12 @@ type Verification struct {
 type Kind string
 
 // The kinds: Full read every stored byte back, Drilled put the snapshot into a server and
-// compared that with it.
+// compared that with it, Outside read every stored byte of an encrypted one without opening
+// it.
 const (
 	Full    Kind = "full"
 	Drilled Kind = "drill"
+	Outside Kind = "outside"
 )
 
 const (
@@ -59,8 +61,8 @@ func (c *Catalog) Stamp(ctx context.Context, v Verification) error {
 }
 
 // Proof is when a snapshot last passed a full verify or a drill, and when it last failed
-// one. Zero times: never.
-type Proof struct{ OK, Failed, DrillOK, DrillFailed time.Time }
+// one, and when its stored bytes were last found right without opening it. Zero times: never.
+type Proof struct{ OK, Failed, DrillOK, DrillFailed, OutsideOK time.Time }
 
 // Damaged reports whether the last word on the snapshot was a failure.
 func (p Proof) Damaged() bool { return p.Failed.After(p.OK) }
@@ -73,6 +75,7 @@ func (p *Proof) note(kind Kind, ok bool, t time.Time) {
 	last := map[Kind]map[bool]*time.Time{
 		Full:    {true: &p.OK, false: &p.Failed},
 		Drilled: {true: &p.DrillOK, false: &p.DrillFailed},
+		Outside: {true: &p.OutsideOK},
 	}[kind][ok]
 	if last != nil && t.After(*last) {
 		*last = t

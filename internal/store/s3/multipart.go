@@ -66,6 +66,8 @@ func (w *writer) begin() (*upload, error) {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme
 		in.ChecksumType = types.ChecksumTypeFullObject
 	}
+	in.ServerSideEncryption, in.SSEKMSKeyId = w.store.opts.encryption()
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = w.store.lock(w.key)
 	out, err := w.store.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,8 @@ type Options struct {
 	PathStyle *bool  // bucket in the path, not in the host name; nil: true at a custom endpoint
 	Checksum  string // "" or ChecksumOff
 
+	Protection // what the service is asked to do for new objects
+
 	PartSize    int64 // bytes per request of a large object, 16 MiB if 0; memory is (Concurrency+1) of these
 	Concurrency int   // parts in flight per object, 3 if 0
 
@@ -71,6 +73,9 @@ func (o Options) checked() (Options, error) {
 	}
 	if o.Checksum != "" && o.Checksum != ChecksumOff {
 		return o, fmt.Errorf("checksum is %q, want %q or nothing", o.Checksum, ChecksumOff)
+	}
+	if err := o.Protection.check(); err != nil {
+		return o, err
 	}
 	o.PartSize = orDefault(o.PartSize, defaultPart)
 	o.Concurrency = orDefault(o.Concurrency, defaultConcurrency)
@@ -111,9 +116,19 @@ func checkEndpoint(raw string) error {
 
 // parameters are what a store's URL may set after its question mark.
 var parameters = map[string]func(o *Options, value string) error{
-	"endpoint": func(o *Options, v string) error { o.Endpoint = v; return nil },
-	"region":   func(o *Options, v string) error { o.Region = v; return nil },
-	"checksum": func(o *Options, v string) error { o.Checksum = v; return nil },
+	"endpoint":   func(o *Options, v string) error { o.Endpoint = v; return nil },
+	"region":     func(o *Options, v string) error { o.Region = v; return nil },
+	"checksum":   func(o *Options, v string) error { o.Checksum = v; return nil },
+	"sse":        func(o *Options, v string) error { o.SSE = v; return nil },
+	"kms_key_id": func(o *Options, v string) error { o.KMSKeyID = v; return nil },
+	"lock":       func(o *Options, v string) error { o.Lock = v; return nil },
+	"lock_days": func(o *Options, v string) (err error) {
+		o.LockDays, err = strconv.Atoi(v)
+		if err == nil && o.LockDays < 1 {
+			err = errors.New("none")
+		}
+		return asWanted(err, "a number of days")
+	},
 	"path_style": func(o *Options, v string) error {
 		b, err := strconv.ParseBool(v)
 		o.PathStyle = &b
@@ -144,6 +159,7 @@ func asWanted(err error, want string) error {
 //
 //	s3://bucket/prefix?endpoint=https://s3.example.net&region=eu-1&path_style=true
 //	                  &checksum=off&part_size=16MiB&concurrency=3&idle_timeout=60s
+//	                  &sse=aws:kms&kms_key_id=…&lock=GOVERNANCE&lock_days=30
 //
 // A parameter that is unknown, empty or given twice is an error.
 func ParseURL(raw string) (Options, error) {

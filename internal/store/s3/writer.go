@@ -163,6 +163,8 @@ func (w *writer) commitSingle() error {
 		w.sum = base64.StdEncoding.EncodeToString(sum[:])
 		in.ChecksumSHA256 = &w.sum
 	}
+	in.ServerSideEncryption, in.SSEKMSKeyId = w.store.opts.encryption()
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = w.store.lock(w.key)
 	_, err := w.store.client.PutObject(w.ctx, in)
 	if err == nil {
 		return nil

@@ -3,9 +3,11 @@ package command
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
+	"rqvault/backup"
 	"rqvault/internal/alarm"
 	"rqvault/internal/config"
 	"rqvault/internal/live"
@@ -14,8 +16,8 @@ import (
 	"rqvault/schedule"
 )
 
-// source is one Redis that the daemon keeps safe.
-type source struct {
+// charge is one Redis that the daemon keeps safe: a source, and what is known of it.
+type charge struct {
 	l    *leader
 	name string
 
@@ -26,8 +28,8 @@ type source struct {
 	since time.Time // when this process first heard of the source
 }
 
-func newSource(l *leader, name string) *source {
-	return &source{l: l, name: name, facts: alarm.Facts{Source: name}, since: l.d.e.now()}
+func newCharge(l *leader, name string) *charge {
+	return &charge{l: l, name: name, facts: alarm.Facts{Source: name}, since: l.d.e.now()}
 }
 
 // spec is one task of a source: its times, and how old its last success may be.
@@ -38,7 +40,7 @@ type spec struct {
 	run   func(ctx context.Context, slot time.Time) error
 }
 
-func (s *source) specs() []spec {
+func (s *charge) specs() []spec {
 	c := s.settings()
 	return []spec{
 		{watch.Backup, c.Schedule.Backup, s.config().Alarms.MaxAge, s.backup},
@@ -56,7 +58,7 @@ const lateAfter = 3
 const year = 366 * 24 * time.Hour
 
 // follow takes over a configuration and returns the source's tasks.
-func (s *source) follow(cfg *config.Config) []schedule.Task {
+func (s *charge) follow(cfg *config.Config) []schedule.Task {
 	s.mu.Lock()
 	s.cfg = cfg
 	s.mu.Unlock()
@@ -86,7 +88,7 @@ func (s *source) follow(cfg *config.Config) []schedule.Task {
 }
 
 // expect says how old a task's last success may be; 0: it is not scheduled.
-func (s *source) expect(task watch.Task, limit time.Duration) {
+func (s *charge) expect(task watch.Task, limit time.Duration) {
 	if limit > 0 {
 		s.l.d.metrics.Expect(s.name, task, limit, s.since)
 	}
@@ -99,26 +101,26 @@ func (s *source) expect(task watch.Task, limit time.Duration) {
 
 // task returns what is known of a task that alarms are about; nil for others. The source is
 // locked.
-func (s *source) task(name watch.Task) *alarm.Task {
+func (s *charge) task(name watch.Task) *alarm.Task {
 	return map[watch.Task]*alarm.Task{watch.Backup: &s.facts.Backup, watch.Verify: &s.facts.Verify, watch.Drill: &s.facts.Drill, watch.Prune: &s.facts.Prune}[name]
 }
 
-func (s *source) config() *config.Config {
+func (s *charge) config() *config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cfg
 }
 
-func (s *source) settings() *config.Source { return s.config().Sources[s.name] }
+func (s *charge) settings() *config.Source { return s.config().Sources[s.name] }
 
-func (s *source) catalog() *snapshot.Catalog {
+func (s *charge) catalog() *snapshot.Catalog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cat
 }
 
 // recall learns from the store what other processes did before this one leads.
-func (s *source) recall(ctx context.Context, store snapshot.Store) {
+func (s *charge) recall(ctx context.Context, store snapshot.Store) {
 	cat, err := snapshot.NewCatalog(store, s.name)
 	if err != nil {
 		return // the name was checked
@@ -134,7 +136,7 @@ func (s *source) recall(ctx context.Context, store snapshot.Store) {
 	s.look(ctx)
 }
 
-func (s *source) succeeded(task watch.Task, at time.Time) {
+func (s *charge) succeeded(task watch.Task, at time.Time) {
 	s.l.d.metrics.Succeeded(s.name, task, at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +145,7 @@ func (s *source) succeeded(task watch.Task, at time.Time) {
 	}
 }
 
-func (s *source) failed(task watch.Task, at time.Time, why watch.Reason) {
+func (s *charge) failed(task watch.Task, at time.Time, why watch.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.task(task)
@@ -159,7 +161,7 @@ func (s *source) failed(task watch.Task, at time.Time, why watch.Reason) {
 
 // look shows the newest snapshot and what is known of it, and whether Redis and the store
 // answer.
-func (s *source) look(ctx context.Context) {
+func (s *charge) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, tick)
 	defer cancel()
 	s.down(&s.facts.StoreDown, s.lookAtStore(ctx))
@@ -173,7 +175,7 @@ func (s *source) look(ctx context.Context) {
 }
 
 // down notes since when something does not answer.
-func (s *source) down(since *time.Time, err error) {
+func (s *charge) down(since *time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -185,7 +187,7 @@ func (s *source) down(since *time.Time, err error) {
 	}
 }
 
-func (s *source) lookAtStore(ctx context.Context) error {
+func (s *charge) lookAtStore(ctx context.Context) error {
 	cat := s.catalog()
 	ids, err := cat.IDs(ctx)
 	if err != nil || len(ids) == 0 {
@@ -209,8 +211,8 @@ func (s *source) lookAtStore(ctx context.Context) error {
 }
 
 // frozen notes whether a wipe keeps retention frozen.
-func (s *source) frozen(ctx context.Context, cat *snapshot.Catalog) error {
-	freezes, err := cat.Freezes(ctx)
+func (s *charge) frozen(ctx context.Context, cat *snapshot.Catalog) error {
+	freezes, err := backup.Frozen(ctx, cat)
 	if err != nil {
 		return err
 	}
@@ -219,13 +221,13 @@ func (s *source) frozen(ctx context.Context, cat *snapshot.Catalog) error {
 	defer s.mu.Unlock()
 	s.facts.Frozen, s.facts.FrozenWhy = time.Time{}, ""
 	if len(freezes) > 0 {
-		s.facts.Frozen, s.facts.FrozenWhy = freezes[0].At, freezes[0].Why()
+		s.facts.Frozen, s.facts.FrozenWhy = freezes[0].Since, strings.Join(freezes[0].Reasons, "; ")
 	}
 	return nil
 }
 
 // lookAtRedis asks for what people want to see at any time: queues and workers.
-func (s *source) lookAtRedis(ctx context.Context) error {
+func (s *charge) lookAtRedis(ctx context.Context) error {
 	c := s.settings()
 	t, err := live.ParseURL(c.Redis)
 	if err != nil {

@@ -1,0 +1,61 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Heartbeat tells a dead man's switch that all is well, so that it calls for help when it
+// hears nothing: of a daemon that is gone nobody else would tell.
+type Heartbeat struct {
+	URL  Secret
+	Fail Secret // told of failures at once, if there is one; many services take URL + "/fail"
+}
+
+// Attempts of one beat, and the pause after the first; it doubles. The next beat comes with
+// the next success, so there is no point in going on for long.
+const (
+	beats     = 4
+	beatPause = 2 * time.Second
+)
+
+// Beat tells of a success.
+func (h Heartbeat) Beat(ctx context.Context) error { return beat(ctx, h.URL, "") }
+
+// Alert tells of a failure, with a line that says which. It does nothing if the switch has no
+// address for that.
+func (h Heartbeat) Alert(ctx context.Context, line string) error {
+	if h.Fail.u == nil {
+		return nil
+	}
+	return beat(ctx, h.Fail, line)
+}
+
+func beat(ctx context.Context, to Secret, line string) error {
+	header := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
+	pause := beatPause
+	for i := 1; ; i++ {
+		err := post(ctx, to, header, []byte(line))
+		if err == nil || i == beats || errors.Is(err, ErrRefused) {
+			return err
+		}
+		if !sleep(ctx, pause) {
+			return err
+		}
+		pause *= 2
+	}
+}
+
+// sleep waits, and reports whether it did so to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
