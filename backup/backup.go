@@ -65,6 +65,7 @@ type Options struct {
 	ToolVersion string
 	TempDir     string   // for the index's sort; "" is the system's
 	Fast        bool     // compress for speed rather than size
+	Guard       Guard    // when to freeze retention; zero is DefaultGuard
 	Progress    Progress // may be nil
 }
 
@@ -90,6 +91,9 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 		err = fmt.Errorf("close the dump: %w", closeErr)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := s.guard(ctx, m); err != nil {
 		return nil, err
 	}
 	m.FinishedAt = o.Now().UTC()

@@ -30,8 +30,7 @@ func torn(prev *snapshot.Manifest, facts lineage.Facts, watermark time.Time, at 
 	if prev == nil {
 		return nil, false
 	}
-	past := lineage.NewPast(prev.Lineage.Before, prev.Lineage.After, prev.CreatedAt, prev.Dump.Aux)
-	j, err := lineage.Judge(past, facts, watermark)
+	j, err := judge(prev, facts, watermark)
 	if err != nil || j.Mode != lineage.Older && !j.Flushed {
 		return prev.Lineage.Break, false
 	}
@@ -41,11 +40,7 @@ func torn(prev *snapshot.Manifest, facts lineage.Facts, watermark time.Time, at 
 // tear notes in the manifest that Redis has lost data since the previous snapshot, and
 // warns: from now on "latest" is a snapshot of what was left.
 func (s *saver) tear(m *snapshot.Manifest) {
-	var watermark time.Time
-	if us := s.builder.Watermark(); us != 0 {
-		watermark = time.UnixMicro(us)
-	}
-	b, fresh := torn(s.prev, s.dump.Before, watermark, m.CreatedAt)
+	b, fresh := torn(s.prev, s.dump.Before, s.watermark(), m.CreatedAt)
 	m.Lineage.Break = b
 	if !fresh {
 		return

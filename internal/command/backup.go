@@ -89,6 +89,7 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	e.printSaved(m, e.now().Sub(began), cat)
 	e.warn(m.Warnings)
+	e.warn(stillFrozen(c.Context, cat, m))
 	return nil
 }
 

@@ -51,6 +51,7 @@ func newApp(e *env) *cli.App {
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
+			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rqvault/backup"
 	"rqvault/internal/config"
 	"rqvault/internal/index"
 	"rqvault/internal/lineage"
@@ -66,6 +67,9 @@ var rules = []rule{
 	{errDamage, exitDamaged, ""},
 	{errUsage, exitUsage, ""},
 	{errRefused, exitRefused, ""},
+	{backup.ErrFrozen, exitRefused, "see what is missing: rqvault diff; put it back: rqvault restore; then: rqvault thaw"},
+	{backup.ErrUnproven, exitRefused, "prove one: rqvault verify"},
+	{backup.ErrKeep, exitUsage, ""},
 	{errLineage, exitRefused, "make a new plan: rqvault diff --out plan.json"},
 	{lineage.ErrLoading, exitRefused, "wait until Redis has loaded (redis-cli info persistence | grep loading), then run the same command again"},
 	{lineage.ErrForeign, exitRefused, "name the master that RQ writes to with --redis; or, if you know what this replica's data is: --assume older or --assume complete"},
@@ -88,6 +92,7 @@ var rules = []rule{
 	{snapshot.ErrNoStore, exitNoSnapshot, "check --store (or RQVAULT_STORE); the first rqvault backup makes a directory store by itself, a bucket has to exist"},
 	{snapshot.ErrUnreachable, exitFailed, "check the network and the endpoint (AWS_ENDPOINT_URL_S3, or ?endpoint= in --store)"},
 	{fs.ErrPermission, exitFailed, "run as the user who owns that path (ls -ld shows who), give yourself the right to it, or name another one"},
+	{snapshot.ErrLocked, exitFailed, "wait until the store's lock ends, or have it lifted by who may"},
 	{snapshot.ErrDenied, exitFailed, "check the store's credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and that they may read, list and put there"},
 	{snapshot.ErrTooNew, exitFailed, "use the rqvault that wrote it, or a newer one"},
 	{source.ErrUnknownWay, exitUsage, "use --via " + strings.Join(source.Ways, ", --via ")},

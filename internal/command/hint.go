@@ -3,6 +3,7 @@ package command
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -45,6 +46,8 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 			if slices.Contains([]string{"extend-ttl", "suspend", "replace-all", "mask"}, name) {
 				line = append(line, "--"+name)
 			}
+		case *cli.IntFlag:
+			line = append(line, "--"+name, strconv.Itoa(c.Int(name)))
 		case *cli.DurationFlag:
 			line = append(line, "--"+name, c.Duration(name).String())
 		}

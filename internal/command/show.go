@@ -41,6 +41,9 @@ func (e *env) show(c *cli.Context) error {
 		return e.printJSON(m)
 	}
 	e.printManifest(m)
+	if err := e.printBeside(c, cat, m.ID); err != nil {
+		return err
+	}
 	return e.printLastDrill(c, cat, m)
 }
 

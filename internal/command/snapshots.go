@@ -28,6 +28,7 @@ type snapshotRow struct {
 	Damaged       string      `json:"damaged,omitempty"`
 	DrilledAt     *time.Time  `json:"drilled_at,omitempty"`
 	DrillFailedAt *time.Time  `json:"drill_failed_at,omitempty"`
+	beside
 }
 
 func (e *env) snapshotsCommand() *cli.Command {
@@ -137,7 +138,10 @@ func listSource(ctx context.Context, cat *snapshot.Catalog) ([]snapshotRow, erro
 		})
 	}
 	wg.Wait()
-	return rows, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return rows, noteBeside(ctx, cat, rows)
 }
 
 // describe reads one manifest. A damaged one is shown as such: the others still count.
@@ -158,21 +162,22 @@ func (e *env) printSnapshots(rows []snapshotRow, store snapshot.Store) error {
 		fmt.Fprintf(e.out, "no snapshots in %s yet\nnext: rqvault backup\n", store)
 		return nil
 	}
-	t := newTable(e.out, "SNAPSHOT", "SOURCE", "AGE", "JOBS", "KEYS", "SIZE", "STORED", "VERIFIED")
+	t := newTable(e.out, append([]string{"SNAPSHOT", "SOURCE", "AGE", "JOBS", "KEYS", "SIZE", "STORED", "VERIFIED"}, besideHead(rows)...)...)
 	now := e.now()
 	var damaged []string
 	for _, r := range rows {
 		if r.Damaged != "" {
-			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), "?", "?", "?", "?", "UNUSABLE")
+			t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), "?", "?", "?", "?", "UNUSABLE", r.beside)
 			damaged = append(damaged, string(r.ID)+" cannot be used: "+strings.TrimPrefix(r.Damaged, string(r.ID)+": "))
 			continue
 		}
-		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), r.proven(now))
+		t.row(r.ID, r.Source, age(now.Sub(r.CreatedAt)), r.Jobs, r.Keys, size(r.Size), size(r.StoredSize), r.proven(now), r.beside)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	e.warn(damaged)
+	e.warn(frozenRows(rows))
 	return nil
 }
 

@@ -5,6 +5,9 @@
 //	<root>/<source>/snapshots/<id>/…         dump.rdb.zst, jobs.parquet, keys.parquet, manifest.json
 //	<root>/<source>/manifests/<id>           empty marker of a committed snapshot, for fast listing
 //	<root>/<source>/verified/<id>/…          results of verify, beside the snapshot, never in it
+//	<root>/<source>/pins/<id>                a person wants it kept
+//	<root>/<source>/freezes/<id>, thaws/<id> retention stands still since that snapshot; goes on
+//	<root>/<source>/incidents/<id>/…         what was found when live data collapsed after it
 //
 // A snapshot without manifest.json does not exist. Objects are written first, the
 // manifest last and create-only, and removed the other way round, so that a crash at

@@ -20,6 +20,9 @@ var (
 	ErrDenied = errors.New("access denied by the store")
 	// ErrUnreachable: the service that keeps the store did not answer at all.
 	ErrUnreachable = errors.New("the store is unreachable")
+	// ErrLocked: the store keeps the object for a time (object lock, legal hold), and
+	// removed nothing.
+	ErrLocked = errors.New("object is locked")
 )
 
 // Object is what a store knows of one stored object without reading it.
@@ -46,7 +49,8 @@ type Store interface {
 	// List yields the objects whose key starts with prefix and sorts after the key
 	// given ("" for all), in byte order of keys, and one error at most, as the last pair.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Object, error]
-	// Remove deletes one object; a missing one is no error.
+	// Remove deletes one object, with all its versions where the place keeps such; a missing
+	// one is no error. ErrLocked: it stays as it is.
 	Remove(ctx context.Context, key string) error
 	// Abandoned yields what broken writes left behind and no List shows (temporary
 	// files, unfinished multipart uploads): Key names it for Discard.

@@ -48,6 +48,7 @@ type Store struct {
 	client *s3.Client
 	opts   Options
 	base   string // what all keys begin with in the bucket: "" or "prefix/"
+	keeps  versioning
 }
 
 var _ snapshot.Store = (*Store)(nil)
@@ -179,19 +180,6 @@ func (s *Store) Stat(ctx context.Context, key string) (snapshot.Object, error) {
 func (s *Store) bucketMissing(ctx context.Context) bool {
 	_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket})
 	return errors.Is(s.fail("stat", "", err), snapshot.ErrNotFound)
-}
-
-// Remove implements snapshot.Store. In a bucket with versions the object gets a
-// deletion marker; what the versions keep is the bucket's policy.
-func (s *Store) Remove(ctx context.Context, key string) error {
-	if err := s.check(ctx, key); err != nil {
-		return s.fail("remove", key, err)
-	}
-	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.opts.Bucket, Key: s.full(key)})
-	if err = s.fail("remove", key, err); err != nil && !errors.Is(err, snapshot.ErrNotFound) {
-		return err
-	}
-	return nil
 }
 
 // check tells whether a call may go on: a live context and a key that is a plain
