@@ -108,7 +108,8 @@ c.set('session', '` + marker + `')
 	firstOf(t, "findings when all is well", d["findings"], 0)
 	d = wantFields(t, "restore", v.document(0, "restore"), "outcomes")
 	firstOf(t, "outcomes when all is well", d["outcomes"], 0)
-	firstOf(t, "prune", v.document(0, "prune"), 0)
+	d = wantFields(t, "prune", v.document(0, "prune"), "source", "policy", "applied", "frozen", "snapshots", "leftovers")
+	firstOf(t, "leftovers of prune", d["leftovers"], 0)
 }
 
 // Nothing of a payload may be printed, whatever command looks at the jobs.

@@ -153,7 +153,7 @@ func (e *env) printPruned(c *cli.Context, kept *backup.Retention, left []snapsho
 	switch {
 	case refused != nil || failed != nil:
 	case len(said) == 0 && policy.Empty():
-		fmt.Fprintln(e.out, "nothing was left behind; every snapshot is kept, since no --keep-… is given")
+		fmt.Fprintln(e.out, "nothing was left behind\nevery snapshot is kept: no --keep-… is given")
 	case len(said) == 0:
 		fmt.Fprintln(e.out, "nothing to remove")
 	case c.Bool("apply"):

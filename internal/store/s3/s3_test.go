@@ -14,10 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-
-	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"rqvault/internal/s3test"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/store/s3"
@@ -176,27 +172,6 @@ func TestListPages(t *testing.T) {
 		got := storetest.Keys(t, s.List(t.Context(), "m/", after))
 		if strings.Join(got, " ") != strings.Join(want[from+1:], " ") {
 			t.Errorf("after %q: got %d keys, want the last %d in order", after, len(got), len(want)-from-1)
-		}
-	}
-}
-
-func TestRemoveInVersionedBucket(t *testing.T) {
-	server := s3test.Start(t)
-	s := server.Store(t, "")
-	_, err := s3.Client(s).PutBucketVersioning(t.Context(), &sdk.PutBucketVersioningInput{
-		Bucket:                  &server.Bucket,
-		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	storetest.Put(t, s, "k", []byte("x"))
-	for range 2 {
-		if err := s.Remove(t.Context(), "k"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Stat(t.Context(), "k"); !errors.Is(err, snapshot.ErrNotFound) {
-			t.Errorf("stat: got error %v, want %v", err, snapshot.ErrNotFound)
 		}
 	}
 }

@@ -1,0 +1,58 @@
+package backup_test
+
+import (
+	"strings"
+	"testing"
+
+	"rqvault/backup"
+	"rqvault/internal/lineage"
+	"rqvault/internal/snapshot"
+)
+
+func counted(jobs, keys int64) *snapshot.Manifest {
+	return &snapshot.Manifest{Counts: snapshot.Counts{Jobs: jobs, Keys: keys}}
+}
+
+func TestWhatCountsAsWiped(t *testing.T) {
+	older := lineage.Judgement{Mode: lineage.Older, Empty: true, Reasons: []string{"another process", "it started without loading any key"}}
+	flushed := lineage.Judgement{Mode: lineage.Vanished, Flushed: true, Reasons: []string{"flushall was called once since the snapshot"}}
+	unsure := lineage.Judgement{Mode: lineage.Vanished, Unsure: true}
+	evicted := lineage.Judgement{Mode: lineage.Vanished}
+	same := lineage.Judgement{Mode: lineage.Complete, Reasons: []string{"the same process"}}
+	blind := lineage.Judgement{Mode: lineage.Complete, Blind: true}
+	for _, c := range []struct {
+		name       string
+		prev, next *snapshot.Manifest
+		j          lineage.Judgement
+		says       string // "" for no collapse
+	}{
+		{"restarted empty", counted(1000, 2000), counted(0, 0), older, "0 of 1000 jobs are left"},
+		{"restarted empty, and refilled a little", counted(1000, 2000), counted(499, 1000), older, "499 of 1000 jobs are left"},
+		{"restarted older, with most of it", counted(1000, 2000), counted(500, 1000), older, ""},
+		{"even the smallest", counted(1, 5), counted(0, 0), older, "0 of 1 jobs are left"},
+		{"it had nothing to lose", counted(0, 0), counted(0, 0), older, ""},
+		{"sessions were most of it", counted(2, 9000), counted(2, 50), older, "50 of 9000 keys are left"},
+		{"flushed", counted(1000, 2000), counted(3, 9), flushed, "3 of 1000 jobs are left"},
+		{"flushed, and all enqueued again", counted(1000, 2000), counted(900, 1800), flushed, ""},
+		{"nothing tells, and a tenth is left", counted(1000, 2000), counted(100, 200), unsure, ""},
+		{"nothing tells, and less is left", counted(1000, 2000), counted(99, 400), unsure, "99 of 1000 jobs are left"},
+		{"nothing tells, of little", counted(20, 99), counted(0, 0), unsure, ""},
+		{"eviction took nearly all", counted(1000, 2000), counted(10, 20), evicted, "10 of 1000 jobs are left"},
+		{"the queues were worked off", counted(100000, 200000), counted(0, 7), same, ""},
+		{"all was deleted one by one", counted(1000, 2000), counted(0, 0), same, "0 of 1000 jobs are left"},
+		{"the counters were set back", counted(1000, 2000), counted(0, 7), blind, "0 of 1000 jobs are left"},
+		{"it grew", counted(10, 200), counted(1000, 2000), older, ""},
+	} {
+		got := strings.Join(backup.Guard{}.Collapsed(c.prev, c.next, c.j), "; ")
+		if (got == "") != (c.says == "") || !strings.HasPrefix(got, c.says) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.says)
+		}
+	}
+	strict := backup.Guard{Lost: 0.99, Unknown: 0.9, Least: 1}
+	if strict.Collapsed(counted(100, 100), counted(98, 98), older) == nil || strict.Collapsed(counted(2, 2), counted(1, 1), unsure) == nil {
+		t.Error("the thresholds given are not those that count")
+	}
+	if why := (backup.Guard{}).Collapsed(counted(9, 9), counted(0, 0), older); why[len(why)-1] != "it started without loading any key" {
+		t.Errorf("got %q, want the evidence last", why)
+	}
+}
