@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -161,15 +164,15 @@ func allKeys(t testing.TB, s snapshot.Store) []string {
 // walkRemoval lets operation 0, 1, 2 … of a prune fail, in two ways: only that one, and
 // all from that one on. After each failure every snapshot that is listed is whole, and the
 // next prune leaves just what one without a fault does.
-func walkRemoval(t *testing.T, fresh func() snapshot.Store, step int) {
-	now := time.Now()
+//
+// fresh returns such a population in a store of its own.
+func walkRemoval(t *testing.T, now time.Time, fresh func() (snapshot.Store, snapshot.ID), step int) {
 	keep := backup.Keep{Last: 1}
 	for name, wrap := range map[string]func(snapshot.Store, int) *storetest.Faulty{"failed": storetest.NewFaulty, "crashed": storetest.NewCrashing} {
 		refused := 0
 		for at := 0; ; at += step {
-			s := fresh()
+			s, must := fresh()
 			cat := catalogIn(t, s)
-			must := population(t, cat, now)
 			faulty := wrap(s, at)
 			err := prune(t.Context(), faulty, keep, now)
 			if !faulty.Failed() {
@@ -202,18 +205,34 @@ func walkRemoval(t *testing.T, fresh func() snapshot.Store, step int) {
 }
 
 func TestRemovalThatFailsAtAnyOperation(t *testing.T) {
-	walkRemoval(t, func() snapshot.Store {
-		_, s := local(t)
-		return s
+	t.Parallel()
+	now := time.Now()
+	model := t.TempDir()
+	s, err := dir.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := population(t, catalogIn(t, s), now)
+	walkRemoval(t, now, func() (snapshot.Store, snapshot.ID) {
+		root := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(root, os.DirFS(model)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := dir.Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, must
 	}, 1)
 }
 
 func TestRemovalThatFailsAtAnyOperationInS3(t *testing.T) {
 	server := s3test.Start(t)
-	n := 0
-	walkRemoval(t, func() snapshot.Store {
+	now, n := time.Now(), 0
+	walkRemoval(t, now, func() (snapshot.Store, snapshot.ID) {
 		n++
-		return server.Store(t, "walk/"+string(rune('a'+n/26))+string(rune('a'+n%26)))
+		s := server.Store(t, fmt.Sprintf("walk/%d", n))
+		return s, population(t, catalogIn(t, s), now)
 	}, 2)
 }
 

@@ -1,12 +1,17 @@
 package backup_test
 
 import (
+	"context"
+	"crypto/rand"
 	"strings"
 	"testing"
+	"time"
 
 	"rqvault/backup"
 	"rqvault/internal/lineage"
+	"rqvault/internal/rq"
 	"rqvault/internal/snapshot"
+	"rqvault/internal/store/storetest"
 )
 
 func counted(jobs, keys int64) *snapshot.Manifest {
@@ -54,5 +59,51 @@ func TestWhatCountsAsWiped(t *testing.T) {
 	}
 	if why := (backup.Guard{}).Collapsed(counted(9, 9), counted(0, 0), older); why[len(why)-1] != "it started without loading any key" {
 		t.Errorf("got %q, want the evidence last", why)
+	}
+}
+
+// emptied is a Redis that came back empty since another process of it was saved.
+type emptied struct{ fileSource }
+
+func (s emptied) Open(ctx context.Context) (*backup.Dump, error) {
+	d, err := s.fileSource.Open(ctx)
+	if err == nil {
+		d.Before = lineage.Facts{RunID: "after", ServerTime: d.At, UptimeSeconds: 5, Version: "7.0.15", Replication: lineage.Replication{Role: "master"}}
+	}
+	return d, err
+}
+
+// TestNoSnapshotOfWhatWasLeftWithoutAFreeze lets the process die at each operation of the
+// backup that finds live data collapsed. Wherever that is: once its snapshot is the newest,
+// retention is frozen.
+func TestNoSnapshotOfWhatWasLeftWithoutAFreeze(t *testing.T) {
+	t.Parallel()
+	for at := 0; ; at++ {
+		cat, s := local(t)
+		prev := plant(t, cat, time.Now().Add(-time.Hour), func(m *snapshot.Manifest) {
+			m.Counts = snapshot.Counts{Keys: 9000, Jobs: 4000, Rows: 4000}
+			m.Dump.Keys = 9000
+			m.Lineage.Before = lineage.Facts{RunID: "before"}
+		})
+		crashing := storetest.NewCrashing(s, at)
+		m, err := backup.Save(t.Context(), backup.Options{Catalog: catalogIn(t, crashing), Source: emptied{fileSource{realDump}}, Schema: rq.Schema{},
+			Now: time.Now, Random: rand.Reader, ToolVersion: "test"})
+		if err == nil && !strings.Contains(strings.Join(m.Warnings, "\n"), "live data collapsed since snapshot "+string(prev)) {
+			t.Fatalf("the warnings are %q", m.Warnings)
+		}
+		ids, listErr := cat.IDs(t.Context())
+		frozen, freezeErr := backup.Frozen(t.Context(), cat)
+		if listErr != nil || freezeErr != nil {
+			t.Fatal(listErr, freezeErr)
+		}
+		if len(ids) > 1 && (len(frozen) != 1 || frozen[0].Snapshot != prev || len(frozen[0].Reasons) == 0) {
+			t.Errorf("crash at operation %d: the newest snapshot is of what was left, frozen are %+v", at, frozen)
+		}
+		if !crashing.Failed() {
+			if err != nil || len(frozen) != 1 {
+				t.Fatalf("without a crash: %v, frozen are %+v", err, frozen)
+			}
+			return
+		}
 	}
 }

@@ -95,18 +95,16 @@ func (e *env) removeAll(c *cli.Context, cat *snapshot.Catalog, kept *backup.Rete
 		return err
 	}
 	err := kept.Remove(c.Context, nil)
+	if errors.Is(err, backup.ErrFrozen) { // since we looked
+		return e.mayNot(c, kept, err)
+	}
 	if err == nil {
 		err = cat.Sweep(c.Context, left)
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		return fmt.Errorf("%w: %w", errPartly, err)
 	}
-	for _, s := range kept.Snapshots {
-		if s.Removed {
-			return fmt.Errorf("%w: %w", errPartly, err)
-		}
-	}
-	return err
+	return nil
 }
 
 // mayNot adds to a refusal what to type next.

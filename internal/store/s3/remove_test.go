@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -194,4 +196,35 @@ func commit(ctx context.Context, t testing.TB, cat *snapshot.Catalog, now time.T
 		t.Fatal(err)
 	}
 	return d.ID()
+}
+
+// TestRemoveByNameWhereNobodyTellsOfVersions is for services that know no versions, and for
+// credentials that may not ask.
+func TestRemoveByNameWhereNobodyTellsOfVersions(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusNotImplemented} {
+		var removed []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				removed = append(removed, r.URL.String())
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			w.WriteHeader(status)
+		}))
+		t.Setenv("AWS_ACCESS_KEY_ID", "a")
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
+		s, err := s3.Open(t.Context(), s3.Options{Bucket: "bucket", Endpoint: server.URL, Attempts: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"a", "b"} {
+			if err := s.Remove(t.Context(), key); err != nil {
+				t.Errorf("status %d: %v", status, err)
+			}
+		}
+		server.Close()
+		if got := strings.Join(removed, " "); got != "/bucket/a?x-id=DeleteObject /bucket/b?x-id=DeleteObject" {
+			t.Errorf("status %d: removed %s", status, got)
+		}
+	}
 }
