@@ -80,7 +80,7 @@ func (e *env) prune(c *cli.Context) error {
 			out.Frozen = []snapshot.Freeze{}
 		}
 		err = errors.Join(err, e.printJSON(out))
-	} else {
+	} else if refused != nil || err != nil || !c.Bool("quiet") || !applied {
 		e.printPruned(c, kept, left, policy, refused, err)
 	}
 	if refused != nil {

@@ -15,6 +15,7 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"rqvault/backup"
 	"rqvault/internal/s3test"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/store/s3"
@@ -164,6 +165,28 @@ func TestASnapshotWhoseManifestIsLockedStaysListed(t *testing.T) {
 	}
 	ids, err := cat.IDs(t.Context())
 	if err != nil || len(ids) != 2 || ids[0] != old {
+		t.Errorf("listed are %v, %v", ids, err)
+	}
+	// Retention asks before it begins.
+	if err := cat.Stamp(t.Context(), snapshot.Verification{Snapshot: newer, At: now, OK: true}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := backup.Retain(t.Context(), cat, backup.Keep{Last: 1}, now)
+	if err != nil || !r.Snapshots[0].Keep || r.Snapshots[0].Reasons[0] != "kept by lock until "+until.Format(time.RFC3339) {
+		t.Errorf("retention says %+v, %v", r.Snapshots[0], err)
+	}
+	if err := r.Remove(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	// The lock has ended by then, as far as the one who asks knows; the store knows better.
+	r, err = backup.Retain(t.Context(), cat, backup.Keep{Last: 1}, until.Add(time.Second))
+	if err != nil || r.Snapshots[0].Keep {
+		t.Fatalf("retention says %+v, %v", r.Snapshots[0], err)
+	}
+	if err := r.Remove(t.Context(), nil); err != nil || r.Snapshots[0].Removed || r.Snapshots[0].Locked == nil {
+		t.Errorf("removed: %+v, %v", r.Snapshots[0], err)
+	}
+	if ids, err := cat.IDs(t.Context()); err != nil || len(ids) != 2 {
 		t.Errorf("listed are %v, %v", ids, err)
 	}
 	if err := cat.Remove(t.Context(), newer); err != nil {
