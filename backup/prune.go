@@ -177,15 +177,16 @@ func (r *Retention) Remove(ctx context.Context, ask func(ctx context.Context) er
 			continue
 		}
 		err = r.cat.Remove(ctx, s.ID)
-		if errors.Is(err, snapshot.ErrLocked) {
-			if s.Locked, err = r.cat.Locked(ctx, s.ID, r.now); err == nil && s.Locked == nil {
-				s.Locked = &snapshot.Lock{Hold: true} // one that we may not see
-			}
-		} else if err == nil {
-			s.Removed = true
-		}
-		if err != nil {
+		var locked *snapshot.LockedError
+		switch {
+		case errors.As(err, &locked):
+			s.Locked = &locked.Lock
+		case errors.Is(err, snapshot.ErrLocked):
+			s.Locked = &snapshot.Lock{}
+		case err != nil:
 			return err
+		default:
+			s.Removed = true
 		}
 	}
 	return nil

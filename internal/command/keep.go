@@ -47,6 +47,7 @@ type retained struct {
 	Pinned    bool       `json:"pinned"`
 	Removed   bool       `json:"removed"`
 	LockedTo  *time.Time `json:"locked_until,omitempty"`
+	locked    bool
 }
 
 func retainedOut(r *backup.Retention) []retained {
@@ -54,6 +55,7 @@ func retainedOut(r *backup.Retention) []retained {
 	for _, s := range r.Snapshots {
 		one := retained{Choice: s.Choice, CreatedAt: s.CreatedAt.UTC(), Size: s.Size, Pinned: s.Pin != nil, Removed: s.Removed}
 		if s.Locked != nil {
+			one.locked = true
 			one.Reasons = []string{s.Locked.String()}
 			if !s.Locked.Until.IsZero() {
 				one.LockedTo = &s.Locked.Until
@@ -73,7 +75,7 @@ func (e *env) printRetention(r *backup.Retention) {
 			what = "removed"
 		case s.Keep:
 			what = "keep"
-		case s.LockedTo != nil:
+		case s.locked:
 			what = "locked"
 		}
 		t.row(s.ID, age(e.now().Sub(s.CreatedAt)), size(s.Size), what, strings.Join(s.Reasons, ", "))

@@ -57,17 +57,28 @@ func (c *Catalog) clear(ctx context.Context, place string, id ID) error {
 
 // Lock is how long a store keeps an object, whoever wants to remove it.
 type Lock struct {
-	Until time.Time // zero where only somebody's word ends it
+	Until time.Time // zero where that is not known, or only somebody's word ends it
 	Hold  bool      // such a word (a legal hold) is there
 }
 
 // String says so: "locked until 2027-01-01T00:00:00Z".
 func (l Lock) String() string {
-	if l.Hold {
+	switch {
+	case l.Hold:
 		return "kept by a legal hold"
+	case l.Until.IsZero():
+		return "kept by a lock of the store"
 	}
 	return "kept by lock until " + l.Until.UTC().Format(time.RFC3339)
 }
+
+// LockedError is ErrLocked with the lock that was met.
+type LockedError struct{ Lock Lock }
+
+func (e *LockedError) Error() string { return ErrLocked.Error() + ": " + e.Lock.String() }
+
+// Is makes it ErrLocked.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // Locker is a Store whose objects can be locked.
 type Locker interface {

@@ -117,17 +117,11 @@ func (s *Store) removeVersion(ctx context.Context, key string, version *string) 
 	}
 	if status == http.StatusForbidden || status == http.StatusBadRequest {
 		if lock, lookErr := s.lock(ctx, key, version, time.Now()); lookErr == nil && lock != nil {
-			return s.fail("remove", key, lockedError{lock})
+			return s.fail("remove", key, &snapshot.LockedError{Lock: *lock})
 		}
 	}
 	return err
 }
-
-// lockedError is snapshot.ErrLocked with the lock that was met.
-type lockedError struct{ lock *snapshot.Lock }
-
-func (e lockedError) Error() string        { return snapshot.ErrLocked.Error() + ": " + e.lock.String() }
-func (e lockedError) Is(target error) bool { return target == snapshot.ErrLocked }
 
 var _ snapshot.Locker = (*Store)(nil)
 

@@ -183,7 +183,7 @@ func TestASnapshotWhoseManifestIsLockedStaysListed(t *testing.T) {
 	if err != nil || r.Snapshots[0].Keep {
 		t.Fatalf("retention says %+v, %v", r.Snapshots[0], err)
 	}
-	if err := r.Remove(t.Context(), nil); err != nil || r.Snapshots[0].Removed || r.Snapshots[0].Locked == nil {
+	if err := r.Remove(t.Context(), nil); err != nil || r.Snapshots[0].Removed || r.Snapshots[0].Locked == nil || !r.Snapshots[0].Locked.Until.Equal(until) {
 		t.Errorf("removed: %+v, %v", r.Snapshots[0], err)
 	}
 	if ids, err := cat.IDs(t.Context()); err != nil || len(ids) != 2 {
