@@ -61,6 +61,7 @@ func newApp(e *env) *cli.App {
 			e.doctorCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
 			e.completionCommand(), e.completeCommand(), e.manCommand(),
+			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

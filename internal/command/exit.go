@@ -107,6 +107,7 @@ var rules = []rule{
 	{snapshot.ErrNoStore, exitNoSnapshot, "check --store (or RQVAULT_STORE); the first rqvault backup makes a directory store by itself, a bucket has to exist"},
 	{snapshot.ErrUnreachable, exitFailed, "check the network and the endpoint (AWS_ENDPOINT_URL_S3, or ?endpoint= in --store)"},
 	{fs.ErrPermission, exitFailed, "run as the user who owns that path (ls -ld shows who), give yourself the right to it, or name another one"},
+	{snapshot.ErrLocked, exitFailed, "wait until the store's lock ends, or have it lifted by who may"},
 	{snapshot.ErrDenied, exitFailed, "check the store's credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE) and that they may read, list and put there"},
 	{snapshot.ErrTooNew, exitFailed, "use the rqvault that wrote it, or a newer one"},
 	{source.ErrUnknownWay, exitUsage, "use --via " + strings.Join(source.Ways, ", --via ")},
