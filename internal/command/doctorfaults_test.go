@@ -60,6 +60,11 @@ var faultsOfTheWay = []fault{
 	{"no socket", func(*testing.T) staged { return staged{url: "unix:///nowhere/redis.sock"} },
 		[]string{"connection fail"}, "connection: no such socket"},
 	{"it takes the connection and is silent", silent, []string{"answer fail"}, "answer: does not answer"},
+	{"its process is stopped", func(t *testing.T) staged {
+		s := patient(t, redistest.WithTCP())
+		stop(t, s)
+		return staged{url: s.URL()}
+	}, []string{"answer fail"}, "answer: does not answer"},
 	{"an HTTP server", func(t *testing.T) staged {
 		s := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(s.Close)
@@ -97,6 +102,10 @@ var faultsOfTheWay = []fault{
 		s := patient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 ~* resetchannels +@all -restore -evalsha"))
 		return staged{url: "redis://bob:hunter2@" + s.Addr()}
 	}, []string{"rights warn"}, "rights: evalsha, restore"},
+	{"no fault: it tells little, as a managed Redis does", func(t *testing.T) staged {
+		s := patient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 ~* resetchannels +@all -config -slowlog -client -acl -latency"))
+		return staged{url: "redis://bob:hunter2@" + s.Addr()}
+	}, nil, "persistence: CONFIG GET save cannot be read"},
 	{"a user who may do nothing", func(t *testing.T) staged {
 		s := patient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 resetchannels +ping +info"))
 		return staged{url: "redis://bob:hunter2@" + s.Addr()}
@@ -209,7 +218,9 @@ var faultsOfTheServer = []fault{
 	}, []string{"memory fail"}, "memory: OOM"},
 	{"maxmemory is nearly used up", func(t *testing.T) staged {
 		s := patient(t)
-		s.Do("SET", "filler", strings.Repeat("x", 20<<20))
+		for i := range 400 { // in small pieces: what a client has sent is held, too, for a while
+			s.Do("SET", i, strings.Repeat("x", 50<<10))
+		}
 		used, err := strconv.Atoi(field(s, "used_memory"))
 		if err != nil {
 			t.Fatal(err)
