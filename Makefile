@@ -83,6 +83,21 @@ bench: ## measure rqvault against its peers on 50,000 jobs, and write docs/perfo
 bench-full: ## the same on 2,000,000 jobs and 500,000 other keys; takes an hour and 10 GB in /tmp
 	@$(MAKE) bench SIZE=full
 
+# For make packages: where to, which release (without the v), and for which machines.
+DIST ?= dist
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//')
+ARCHES ?= amd64 arm64
+
+.PHONY: packages
+packages: ## build the deb and the rpm into dist/, for amd64 and arm64
+	@tools/setup.sh packages
+	@tools/packages.sh "$(DIST)" "$(VERSION)" $(ARCHES)
+
+.PHONY: test-packages
+test-packages: ## install the deb in a clean Debian and back up there; check all of deploy/
+	@tools/setup.sh test-packages
+	cd tools/packaging && go vet ./... && ../../.bin/staticcheck ./... && go test -timeout 20m ./...
+
 .PHONY: fuzz
 fuzz: ## fuzz every parser, each for FUZZTIME (60s)
 	@tools/setup.sh build
@@ -90,8 +105,9 @@ fuzz: ## fuzz every parser, each for FUZZTIME (60s)
 
 .PHONY: clean
 clean: ## remove what was built, the tools too
-	rm -rf bin .bin
+	rm -rf bin dist
+	@rm -rf .bin 2>/dev/null || sudo rm -rf .bin # a clean Debian in it belongs to root
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

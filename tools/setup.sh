@@ -6,10 +6,12 @@
 #   tools/setup.sh demo-s3   these, and an S3 server
 #   tools/setup.sh ledger    redis-server, Python's RQ and zstd
 #   tools/setup.sh test      all of these, pgrep, chromium, a C compiler for the race detector,
-#                            staticcheck
+#                            staticcheck, zsh, fish, mandoc
+#   tools/setup.sh packages  nfpm, which makes the deb and the rpm
+#   tools/setup.sh test-packages  this, rpm, debootstrap, and a clean Debian made by it
 #
 # Debian packages come by apt, as root or with sudo; Go programs are built into .bin/ in
-# the versions that tools/go.mod pins. Where a program lies somewhere else, say so with
+# the versions that tools/go.mod and tools/packaging/go.mod pin. Where a program lies somewhere else, say so with
 # RQVAULT_REDIS_SERVER, RQVAULT_PYTHON (a python3 that has rq), RQVAULT_VERSITYGW or
 # RQVAULT_CHROMIUM.
 set -euo pipefail
@@ -53,6 +55,9 @@ need_test() {
 	need chromium command -v "${RQVAULT_CHROMIUM:-chromium}"
 	need gcc command -v gcc
 	need libc6-dev test -e /usr/include/stdlib.h
+	need zsh command -v zsh
+	need fish command -v fish
+	need mandoc command -v mandoc
 }
 
 # as_root COMMAND...: runs it as root, asking for a password only on a terminal.
@@ -100,19 +105,36 @@ keep_off_boot() {
 	say "redis-server's own service was not started, and will not start at boot"
 }
 
-# go_tool NAME PACKAGE: builds a program of tools/go.mod into .bin/, unless it is there.
-# It is renamed into place, since tests may build the same one at the same time.
+# go_tool NAME PACKAGE [MODULE]: builds a program that tools/go.mod, or another module's,
+# pins into .bin/, unless it is there. It is renamed into place, since tests may build the
+# same one at the same time.
 go_tool() {
-	local name=$1 package=$2
-	[[ -x .bin/$name && ! tools/go.mod -nt .bin/$name ]] && return
+	local name=$1 package=$2 module=${3:-tools}
+	[[ -x .bin/$name && ! $module/go.mod -nt .bin/$name ]] && return
 	say "building $name (once, may take minutes)"
 	mkdir -p .bin
-	(cd tools && go build -o "../.bin/$name.$$" "$package") || fail "$name could not be built"
+	go build -C "$module" -o "$PWD/.bin/$name.$$" "$package" || fail "$name could not be built"
 	mv ".bin/$name.$$" ".bin/$name"
 }
 
 need_s3() {
 	[[ -n ${RQVAULT_VERSITYGW:-} ]] || go_tool versitygw github.com/versity/versitygw/cmd/versitygw
+}
+
+need_nfpm() { go_tool nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm tools/packaging; }
+
+# need_root makes a clean Debian for tests to copy: what a server has, systemd and Redis,
+# and nothing else.
+need_root() {
+	local release=bookworm mirror=${RQVAULT_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+	local root=.bin/root-$release
+	[[ -d $root ]] && return
+	say "making a clean Debian $release in $root (once, takes minutes)"
+	as_root rm -rf "$root.part"
+	as_root debootstrap --variant=minbase --include=systemd,redis-server "$release" "$root.part" "$mirror" >.bin/debootstrap.log 2>&1 </dev/null ||
+		fail "debootstrap failed: $(tail -n 3 .bin/debootstrap.log)"
+	as_root rm -rf "$root.part/var/cache/apt/archives" "$root.part/var/lib/apt/lists"
+	as_root mv "$root.part" "$root"
 }
 
 # prove says which program is missing even now, in words of what to do.
@@ -155,7 +177,20 @@ test)
 	need_s3
 	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
 	;;
+packages)
+	need_go
+	need_nfpm
+	;;
+test-packages)
+	need_go
+	need debootstrap test -x /usr/sbin/debootstrap
+	need rpm command -v rpm
+	install_packages
+	need_nfpm
+	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
+	need_root
+	;;
 *)
-	fail "usage: tools/setup.sh build|demo|demo-s3|ledger|test"
+	fail "usage: tools/setup.sh build|demo|demo-s3|ledger|test|packages|test-packages"
 	;;
 esac

@@ -45,12 +45,12 @@ func newApp(e *env) *cli.App {
 		ErrWriter:              e.err,
 		ExitErrHandler:         func(*cli.Context, error) {}, // exit codes are decided in exit.go
 		UseShortOptionHandling: true,
-		EnableBashCompletion:   true,
 		Suggest:                true,
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
+			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -120,7 +120,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
 	}
-	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version", "--generate-bash-completion"}, word) {
+	if word := args[1]; strings.HasPrefix(word, "-") && !slices.Contains([]string{"-h", "--help", "-v", "--version"}, word) {
 		return nil, usage("%s: flags stand after the command, as in rqvault diff --json", word)
 	}
 	if args[1] == "help" && len(args) > 2 && app.Command(args[2]) == nil {

@@ -29,6 +29,9 @@ const (
 
 var statuses = []Status{Created, Queued, Started, Deferred, Finished, Failed, Stopped, Scheduled, Canceled, RateLimited, Ready}
 
+// Statuses returns them all.
+func Statuses() []Status { return slices.Clone(statuses) }
+
 // Known reports whether s is a status some released or announced RQ writes.
 func (s Status) Known() bool { return slices.Contains(statuses, s) }
 
