@@ -12,27 +12,30 @@ export SOURCE_DATE_EPOCH
 [[ -n $version ]] ||
 	version=0.0.0-git$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d).$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-# build ARCH FILE
+# build ARCH: $dist/rqvault-ARCH, unless it was built a moment ago.
+built=()
 build() {
+	[[ " ${built[*]} " != *" $1 "* ]] || return 0
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 \
-		go build -trimpath -ldflags "-s -w -X rqvault/internal/command.linked=v$version" -o "$2" .
+		go build -trimpath -ldflags "-s -w -X rqvault/internal/command.linked=v$version" -o "$dist/rqvault-$1" .
+	built+=("$1")
 }
 
 # What the program prints of itself is the same for every machine. Archives take it, too.
 share=$dist/share
 mkdir -p "$share"
-build "$(go env GOHOSTARCH)" "$dist/rqvault"
-"$dist/rqvault" man | gzip -9n >"$share/rqvault.1.gz"
+host=$(go env GOHOSTARCH)
+build "$host"
+"$dist/rqvault-$host" man | gzip -9n >"$share/rqvault.1.gz"
 for shell in bash zsh fish; do
-	"$dist/rqvault" completion "$shell" >"$share/rqvault.$shell"
+	"$dist/rqvault-$host" completion "$shell" >"$share/rqvault.$shell"
 done
-rm "$dist/rqvault"
 
 for arch in "$@"; do
-	build "$arch" "$dist/rqvault-$arch"
+	build "$arch"
 	for kind in deb rpm; do
 		ARCH=$arch VERSION=$version PROGRAM=$dist/rqvault-$arch SHARE=$share \
 			.bin/nfpm package --config deploy/nfpm/nfpm.yaml --packager "$kind" --target "$dist"
 	done
-	rm "$dist/rqvault-$arch"
 done
+rm "${built[@]/#/$dist/rqvault-}"

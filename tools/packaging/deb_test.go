@@ -6,22 +6,26 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // version is what the packages of the tests are called.
 const version = "1.2.3-rc.1"
 
+// dist is where the tests build packages.
+var (
+	dist string
+	made sync.Once
+)
+
 // packages builds the deb and the rpm for this machine, once for all tests, and returns
 // the directory they are in.
 func packages(t *testing.T) string {
 	t.Helper()
-	run(t, "make", "packages", "DIST="+dist, "VERSION="+version, "ARCHES="+runtime.GOARCH)
+	made.Do(func() { run(t, "make", "packages", "DIST="+dist, "VERSION="+version, "ARCHES="+runtime.GOARCH) })
 	return dist
 }
-
-// dist is where the tests build packages.
-var dist string
 
 func TestMain(m *testing.M) {
 	os.Exit(inTempDir(m))

@@ -27,7 +27,7 @@ rqvault version | grep -F "rqvault $version ("
 for unit in rqvault.service rqvault-backup.timer rqvault-verify.timer; do
 	is disabled systemctl is-enabled "$unit"
 done
-is 0 sh -c 'pgrep -c rqvault || :'
+is "" sh -c 'readlink /proc/[0-9]*/exe | grep rqvault'
 
 echo "== it has a user without a shell, and nobody else reads its secrets"
 is "/var/lib/rqvault /usr/sbin/nologin" sh -c "getent passwd rqvault | cut -d: -f6,7 | tr : ' '"
