@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The image holds one static program, the roots of TLS, and no shell. It runs as nobody,
-# and needs no writable file system but /data (a directory store) and /tmp.
+# and needs no writable file system but /data (where a directory store goes) and /tmp.
 #
 #   docker build -t rqvault .
 #   docker run --read-only --tmpfs /tmp -v rqvault-data:/data rqvault backup --redis redis://redis:6379
@@ -20,11 +20,10 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /rqvault /usr/bin/rqvault
 COPY --from=build --chown=65532:65532 /data /data
-ENV RQVAULT_STORE=/data
 USER 65532:65532
 WORKDIR /data
 VOLUME /data
-EXPOSE 9121
+EXPOSE 19121
 # A command that ends needs no health check, and the daemon tells its own on /healthz,
 # which the image has no program to ask: the orchestrator does.
 HEALTHCHECK NONE

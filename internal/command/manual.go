@@ -26,7 +26,7 @@ var exitMeanings = []struct {
 
 var files = [][2]string{
 	{"./rqvault-data", "the store, where neither --store nor RQVAULT_STORE names one"},
-	{"/etc/rqvault/rqvault.yml", "the configuration of the service rqvault.service, where rqvault was installed as a package"},
+	{configPath, "what is kept safe, where and when: the configuration, where neither --config nor RQVAULT_CONFIG names another"},
 	{"/etc/rqvault/rqvault.env", "variables of the services, one NAME=VALUE on a line"},
 	{"/var/lib/rqvault", "the home of the services, and the store of those that name no other"},
 }

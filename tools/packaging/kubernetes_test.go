@@ -1,9 +1,11 @@
 package packaging_test
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -117,6 +119,18 @@ func TestKubernetesDaemon(t *testing.T) {
 		checkSelector(t, what, s, labels)
 	}
 	checkNetwork(t, all, labels)
+}
+
+// The configuration is one that rqvault takes, and it listens where the probes ask.
+func TestKubernetesConfiguration(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "rqvault")
+	run(t, "go", "build", "-o", program, ".")
+	shown := run(t, program, "config", "print", "--config", "deploy/kubernetes/base/rqvault.yml")
+	all := kustomize(t, filepath.Join(root, "deploy/kubernetes/base"))
+	c := all["Deployment/rqvault"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0]
+	if want := fmt.Sprintf(`listen: ":%d"`, c.Ports[0].ContainerPort); !strings.Contains(shown, want) {
+		t.Errorf("%s is not in\n%s", want, shown)
+	}
 }
 
 func TestKubernetesCronJobs(t *testing.T) {

@@ -60,7 +60,8 @@ for i in 1 2 3; do
 	redis-cli -s /run/redis/s rpush rq:queue:mail j$i
 done >/dev/null
 usermod -aG redis rqvault # as docs/install.md says, so that it reads the dump and the socket
-echo 'RQVAULT_REDIS=unix:///run/redis/s' >>/etc/rqvault/rqvault.env
+sed -i 's#^    redis: .*#    redis: unix:///run/redis/s#; s@^    # via: auto@    via: bgsave@' /etc/rqvault/rqvault.yml
+echo 'RQVAULT_SOURCES_MAIN_POLICY=at-most-once' >>/etc/rqvault/rqvault.env
 
 # service UNIT: what the unit runs, with its user, directories and variables.
 service() {
@@ -71,19 +72,19 @@ service() {
 	read -ra line < <(sed -n 's/^ExecStart=//p' "$unit")
 	(cd /var/lib/rqvault && umask 077 && runuser -u rqvault -- env "${variables[@]}" "${line[@]}")
 }
-RQVAULT_VIA=bgsave service rqvault-backup.service
+service rqvault-backup.service
 service rqvault-verify.service
-runuser -u rqvault -- rqvault snapshots --store /var/lib/rqvault --json | tee /tmp/snapshots
+runuser -u rqvault -- rqvault snapshots --json | tee /tmp/snapshots
 grep -q '"jobs": 3' /tmp/snapshots
 grep -q '"via": "bgsave"' /tmp/snapshots
 ! runuser -u nobody -- ls /var/lib/rqvault 2>/dev/null
-runuser -u rqvault -- env RQVAULT_STORE=/var/lib/rqvault rqvault __complete -- show 2 | grep "$(date -u +%Y)"
+runuser -u rqvault -- rqvault __complete -- show 2 | grep "$(date -u +%Y)"
 
 echo "== an update keeps what an administrator wrote"
 echo '# mine' >>/etc/rqvault/rqvault.yml
 dpkg -i --force-confold /rqvault.deb
 tail -n 1 /etc/rqvault/rqvault.yml | grep -qx '# mine'
-grep -q '^RQVAULT_REDIS=' /etc/rqvault/rqvault.env
+grep -q '^RQVAULT_SOURCES' /etc/rqvault/rqvault.env
 is "640 root:rqvault" stat -c '%a %U:%G' /etc/rqvault/rqvault.yml
 
 echo "== it goes, but never with the snapshots"
@@ -91,5 +92,5 @@ dpkg -r rqvault
 [[ ! -e /usr/bin/rqvault && -e /etc/rqvault/rqvault.yml ]]
 dpkg -P rqvault
 [[ ! -e /etc/rqvault && ! -e /var/cache/rqvault ]]
-[[ -d $(echo /var/lib/rqvault/default/snapshots/*) ]]
+[[ -d $(echo /var/lib/rqvault/main/snapshots/*) ]]
 echo "== done"
