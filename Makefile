@@ -105,8 +105,7 @@ fuzz: ## fuzz every parser, each for FUZZTIME (60s)
 
 .PHONY: clean
 clean: ## remove what was built, the tools too
-	rm -rf bin dist
-	@rm -rf .bin 2>/dev/null || sudo rm -rf .bin # a clean Debian in it belongs to root
+	rm -rf bin .bin dist
 
 .PHONY: help
 help: ## list the targets

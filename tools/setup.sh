@@ -123,18 +123,20 @@ need_s3() {
 
 need_nfpm() { go_tool nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm tools/packaging; }
 
-# need_root makes a clean Debian for tests to copy: what a server has, systemd and Redis,
-# and nothing else.
-need_root() {
-	local release=bookworm mirror=${RQVAULT_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-	local root=.bin/root-$release
-	[[ -d $root ]] && return
-	say "making a clean Debian $release in $root (once, takes minutes)"
-	as_root rm -rf "$root.part"
-	as_root debootstrap --variant=minbase --include=systemd,redis-server "$release" "$root.part" "$mirror" >.bin/debootstrap.log 2>&1 </dev/null ||
+# need_debian makes a clean Debian for tests to unpack: what a server has, systemd and
+# Redis, and nothing else. It lies there as one file: what is in it belongs to root.
+need_debian() {
+	local release=bookworm mirror=${RQVAULT_DEBIAN_MIRROR:-http://deb.debian.org/debian} root
+	[[ -s .bin/$release.tar ]] && return
+	say "making a clean Debian $release (once, takes minutes)"
+	root=$(as_root mktemp -d /tmp/rqvault-debian-XXXXXX)
+	as_root debootstrap --variant=minbase --include=systemd,redis-server "$release" "$root" "$mirror" >.bin/debootstrap.log 2>&1 </dev/null || {
+		as_root rm -rf --one-file-system "$root"
 		fail "debootstrap failed: $(tail -n 3 .bin/debootstrap.log)"
-	as_root rm -rf "$root.part/var/cache/apt/archives" "$root.part/var/lib/apt/lists"
-	as_root mv "$root.part" "$root"
+	}
+	as_root tar -C "$root" --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' --one-file-system -c . >".bin/$release.tar.part"
+	as_root rm -rf --one-file-system "$root"
+	mv ".bin/$release.tar.part" ".bin/$release.tar"
 }
 
 # prove says which program is missing even now, in words of what to do.
@@ -188,7 +190,7 @@ test-packages)
 	install_packages
 	need_nfpm
 	go_tool staticcheck honnef.co/go/tools/cmd/staticcheck
-	need_root
+	need_debian
 	;;
 *)
 	fail "usage: tools/setup.sh build|demo|demo-s3|ledger|test|packages|test-packages"

@@ -60,6 +60,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"verify", "--invariant", "queue-dup"}, []string{"queue-duplicate-id"}},
 		{[]string{"restore", "--plan", ""}, []string{":files"}},
 		{[]string{"diff", "--queue", ""}, nil},
+		{[]string{"config", "pr"}, []string{"print"}},
+		{[]string{"diff", "--config", ""}, []string{":files"}},
 		{[]string{"completion", ""}, []string{"bash", "zsh", "fish"}},
 		{[]string{"verify", ""}, []string{"latest", id}},
 		{[]string{"verify", "--apply", "2"}, nil}, // no flag of verify's: a mistake is not completed

@@ -57,11 +57,11 @@ func TestDeb(t *testing.T) {
 	deb := one(t, packages(t)+"/*.deb")
 	machine := strings.TrimSpace(asRoot(t, "mktemp", "-d", "/tmp/rqvault-root-XXXXXX"))
 	t.Cleanup(func() { asRoot(t, "rm", "-rf", "--one-file-system", machine) })
-	clean := ".bin/root-bookworm"
+	clean := ".bin/bookworm.tar"
 	if _, err := os.Stat(filepath.Join(root, clean)); err != nil {
 		t.Fatalf("%v: tools/setup.sh test-packages makes it", err)
 	}
-	asRoot(t, "cp", "-a", clean+"/.", machine)
+	asRoot(t, "tar", "-C", machine, "-xpf", clean)
 	asRoot(t, "cp", deb, machine+"/rqvault.deb")
 	asRoot(t, "cp", "tools/packaging/testdata/installed.sh", machine+"/installed.sh")
 	t.Log(asRoot(t, "unshare", "--mount", "--pid", "--fork", "--kill-child", "chroot", machine, "/bin/bash", "/installed.sh", "v"+version))
