@@ -123,9 +123,9 @@ func TestKubernetesDaemon(t *testing.T) {
 
 // The configuration is one that rqvault takes, and it listens where the probes ask.
 func TestKubernetesConfiguration(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "rqvault")
-	run(t, "go", "build", "-o", program, ".")
-	shown := run(t, program, "config", "print", "--config", "deploy/kubernetes/base/rqvault.yml")
+	dir := t.TempDir()
+	run(t, "dpkg-deb", "--extract", one(t, packages(t)+"/*.deb"), dir)
+	shown := run(t, dir+"/usr/bin/rqvault", "config", "print", "--config", "deploy/kubernetes/base/rqvault.yml")
 	all := kustomize(t, filepath.Join(root, "deploy/kubernetes/base"))
 	c := all["Deployment/rqvault"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0]
 	if want := fmt.Sprintf(`listen: ":%d"`, c.Ports[0].ContainerPort); !strings.Contains(shown, want) {
