@@ -62,6 +62,7 @@ func newApp(e *env) *cli.App {
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
 			e.completionCommand(), e.completeCommand(), e.manCommand(),
 			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
+			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
