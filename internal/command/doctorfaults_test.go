@@ -60,6 +60,11 @@ var faultsOfTheWay = []fault{
 	{"no socket", func(*testing.T) staged { return staged{url: "unix:///nowhere/redis.sock"} },
 		[]string{"connection fail"}, "connection: no such socket"},
 	{"it takes the connection and is silent", silent, []string{"answer fail"}, "answer: does not answer"},
+	{"its process is stopped", func(t *testing.T) staged {
+		s := patient(t, redistest.WithTCP())
+		stop(t, s)
+		return staged{url: s.URL()}
+	}, []string{"answer fail"}, "answer: does not answer"},
 	{"an HTTP server", func(t *testing.T) staged {
 		s := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(s.Close)
@@ -97,6 +102,10 @@ var faultsOfTheWay = []fault{
 		s := patient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 ~* resetchannels +@all -restore -evalsha"))
 		return staged{url: "redis://bob:hunter2@" + s.Addr()}
 	}, []string{"rights warn"}, "rights: evalsha, restore"},
+	{"no fault: it tells little, as a managed Redis does", func(t *testing.T) staged {
+		s := patient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 ~* resetchannels +@all -config -slowlog -client -acl -latency"))
+		return staged{url: "redis://bob:hunter2@" + s.Addr()}
+	}, nil, "persistence: CONFIG GET save cannot be read"},
 	{"a user who may do nothing", func(t *testing.T) staged {
 		s := patient(t, redistest.WithTCP(), redistest.WithUser("bob on >hunter2 resetchannels +ping +info"))
 		return staged{url: "redis://bob:hunter2@" + s.Addr()}

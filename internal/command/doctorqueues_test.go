@@ -10,10 +10,8 @@ import (
 	"rqvault/internal/redistest"
 )
 
-// waiting are jobs that nobody runs, and what is therefore found besides.
-func noWorker(more ...string) []string {
-	return append(more, "workers fail", "unserved fail")
-}
+// noWorker is what is found where jobs wait and nobody runs them, and more.
+func noWorker(more ...string) []string { return append(more, "workers fail") }
 
 // onQueues stages with real RQ.
 func onQueues(script string) func(t *testing.T) staged {

@@ -215,6 +215,10 @@ a line without a time: Short read or OOM loading DB
 	if level != doctor.Fail || strings.Contains(what, "payload") || !strings.Contains(what, "redis-check-aof") {
 		t.Errorf("%s: %s", level, what)
 	}
+	f.Log.Lines = doctor.ReadLog("1:M 23 Nov 2026 10:59:00.000 # Background saving error\n", now)
+	if level, what := levelOf(t, f, "log"); level != doctor.Warn {
+		t.Errorf("an hour later: %s: %s", level, what)
+	}
 	f.Log.Lines = doctor.ReadLog(strings.Join(strings.SplitAfter(text, "\n")[1:5], ""), now)
 	if level, what := levelOf(t, f, "log"); level != doctor.Warn {
 		t.Errorf("%s: %s", level, what)

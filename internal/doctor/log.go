@@ -55,8 +55,12 @@ var KnownLines = []KnownLine{
 	{"stopped", []string{"user requested shutdown", "received sigterm scheduling shutdown"}, OK, "somebody stopped it, in good order"},
 }
 
-// logSpan is how old a line may be to count.
-const logSpan = 24 * time.Hour
+// How old a line may be to count, and how old it may be to count fully: what is over
+// only warns.
+const (
+	logSpan  = 24 * time.Hour
+	logFresh = time.Hour
+)
 
 // ReadLog finds the known lines of a log that are not older than a day. Times in it are
 // taken for those of the zone of now.
@@ -118,8 +122,12 @@ func judgeLog(f *Facts) finding {
 		if line.Known.Level == OK {
 			continue
 		}
-		if rank[line.Known.Level] < rank[level] {
-			level = line.Known.Level
+		worth := line.Known.Level
+		if !line.Last.IsZero() && f.At.Sub(line.Last) > logFresh {
+			worth = Warn
+		}
+		if rank[worth] < rank[level] {
+			level = worth
 		}
 		means = append(means, line.Known.Means)
 	}

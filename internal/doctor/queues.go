@@ -160,6 +160,9 @@ func judgeUnserved(f *Facts) finding {
 	if missing, is := f.unreadQueues(); is {
 		return missing
 	}
+	if f.Queues.alive() == 0 && f.Queues.waiting() > 0 {
+		return finding{} // judgeWorkers says so
+	}
 	list, sum := f.Queues.which(func(q *Queue) (int64, bool) { return q.Depth, q.Depth > 0 && f.Queues.serves(q) == 0 })
 	if sum > 0 {
 		return fail("%s waiting in queues that no living worker serves: %s", plural(sum, "job"), names(list)).with("waiting", sum)
