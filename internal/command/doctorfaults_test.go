@@ -218,7 +218,9 @@ var faultsOfTheServer = []fault{
 	}, []string{"memory fail"}, "memory: OOM"},
 	{"maxmemory is nearly used up", func(t *testing.T) staged {
 		s := patient(t)
-		s.Do("SET", "filler", strings.Repeat("x", 20<<20))
+		for i := range 400 { // in small pieces: what a client has sent is held, too, for a while
+			s.Do("SET", i, strings.Repeat("x", 50<<10))
+		}
 		used, err := strconv.Atoi(field(s, "used_memory"))
 		if err != nil {
 			t.Fatal(err)
