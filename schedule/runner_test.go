@@ -172,7 +172,7 @@ func TestRetries(t *testing.T) {
 				m, d := newMemory(), &diary{}
 				left := c.fails
 				ts := times(t, c.spec)
-				length := ts.Next(time.Now()).Sub(time.Now())*2 - time.Second
+				length := time.Until(ts.Next(time.Now()))*2 - time.Second
 				play(m, d, 0, length, schedule.Task{Source: "s", Name: "x", Times: ts, Retries: c.retries, RetryAfter: 10 * time.Second, Run: func(context.Context, time.Time) error {
 					if left > 0 {
 						left--

@@ -54,15 +54,9 @@ func newApp(e *env) *cli.App {
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.scheduleCommand(), e.configCommand(), e.versionCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
-			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
-			e.doctorCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
-			e.completionCommand(), e.completeCommand(), e.manCommand(),
-			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
-			e.completionCommand(), e.completeCommand(), e.manCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.doctorCommand(),
+			e.pruneCommand(), e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
+			e.scheduleCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

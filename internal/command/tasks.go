@@ -89,6 +89,7 @@ func (s *charge) backup(ctx context.Context, slot time.Time) error {
 	for _, w := range m.Warnings {
 		s.l.d.log.Warn(w, "source", s.name, "id", m.ID)
 	}
+	go s.l.d.beat(context.WithoutCancel(ctx))
 	if err := s.frozen(ctx, cat); err != nil {
 		return err
 	}
