@@ -113,6 +113,9 @@ func (l *loop) run(ctx context.Context) {
 			if l.paused(ctx) {
 				return
 			}
+			if l.last.IsZero() {
+				missed = 1 // nobody was ever to do it
+			}
 			l.perform(ctx, slot, missed-1)
 			continue
 		}

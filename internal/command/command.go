@@ -56,7 +56,7 @@ func newApp(e *env) *cli.App {
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.doctorCommand(),
 			e.pruneCommand(), e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
-			e.scheduleCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(), e.manCommand(),
+			e.scheduleCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -102,6 +102,14 @@ func settings(cfg *config.Config, name string, s *config.Source, command string)
 	if command == "drill" {
 		set("into", s.Schedule.DrillInto)
 	}
+	if len(s.Identities) > 0 {
+		v["identity"] = s.Identities
+	}
+	if len(s.VerifyKeys) > 0 {
+		v["verify-key"] = s.VerifyKeys
+	}
+	set("passphrase-file", s.Passphrase)
+	set("sign-key", s.SignKey)
 	set("redis-password", s.RedisPassword)
 	set("dump-dir", s.DumpDir)
 	set("temp-dir", s.TempDir)

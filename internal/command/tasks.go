@@ -147,12 +147,22 @@ func (s *charge) keepIncident(ctx context.Context, id snapshot.ID, name string, 
 	return err
 }
 
+// snapshots lists those of the source. That there is none yet is a failure like others: it
+// is tried again, and soon there is one.
+func (s *charge) snapshots(ctx context.Context) ([]snapshot.ID, error) {
+	ids, err := s.catalog().IDs(ctx)
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("%w: there is none yet", snapshot.ErrNoSnapshot)
+	}
+	return ids, err
+}
+
 // verify reads the newest snapshot back, and of the older ones those that were not for the
 // longest time.
 func (s *charge) verify(ctx context.Context, _ time.Time) error {
 	cat := s.catalog()
-	ids, err := cat.IDs(ctx)
-	if err != nil || len(ids) == 0 {
+	ids, err := s.snapshots(ctx)
+	if err != nil {
 		return err
 	}
 	proofs, err := cat.Verified(ctx)
@@ -177,8 +187,7 @@ func (s *charge) verify(ctx context.Context, _ time.Time) error {
 
 // drill restores the newest snapshot into a private server and compares.
 func (s *charge) drill(ctx context.Context, _ time.Time) error {
-	ids, err := s.catalog().IDs(ctx)
-	if err != nil || len(ids) == 0 {
+	if _, err := s.snapshots(ctx); err != nil {
 		return err
 	}
 	var out struct {
@@ -199,8 +208,7 @@ func (s *charge) drill(ctx context.Context, _ time.Time) error {
 
 // diff compares live Redis with the newest snapshot.
 func (s *charge) diff(ctx context.Context, _ time.Time) error {
-	ids, err := s.catalog().IDs(ctx)
-	if err != nil || len(ids) == 0 {
+	if _, err := s.snapshots(ctx); err != nil {
 		return err
 	}
 	var out diffOut

@@ -40,6 +40,10 @@ type Source struct {
 	Patience      time.Duration     `yaml:"patience" doc:"how long a job may be in no list while workers are alive, before that counts" default:"2m"`
 	ResumeRate    int               `yaml:"resume_rate" doc:"how many ids per second a restore puts back into queues at most; 0 for no limit"`
 	MaxQueueDepth int               `yaml:"max_queue_depth" doc:"a restore puts none into a queue that is this long; 0 for no limit"`
+	Identities    []string          `yaml:"identity_files" doc:"files that open encrypted snapshots: identities of age, private keys of SSH; only for what reads them"`
+	Passphrase    string            `yaml:"passphrase_file" doc:"file with the passphrase that opens them"`
+	SignKey       string            `yaml:"sign_key_file" doc:"file with the key that signs snapshots"`
+	VerifyKeys    []string          `yaml:"verify_key_files" doc:"files with the keys of which one must have signed a snapshot"`
 	Schedule      Schedule          `yaml:"schedule" doc:"when what is done. A time is a cron expression of five fields, or six with seconds, or @hourly, @daily, @weekly, @every 5m; empty is never"`
 	Keep          Keep              `yaml:"keep" doc:"which snapshots prune leaves; all, if nothing is set"`
 }
