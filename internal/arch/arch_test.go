@@ -210,15 +210,9 @@ var never = []struct {
 	{[]string{"backup"}, []string{"restore", "verify"}, "taking a snapshot needs neither to judge nor to restore one"},
 	{[]string{"restore"}, []string{"backup"}, "a restore works from what is stored"},
 	{[]string{"internal/snapshot", "internal/lease"}, []string{"internal/store/"}, "stores serve the catalog and the lease, never the other way round"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "verify"},
-	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/alarm", "verify"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/alarm", "internal/doctor", "verify"},
 		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/alarm"}, []string{"os", "log", "flag"},
-	{[]string{"internal/snapshot"}, []string{"internal/store/"}, "stores serve the catalog, never the other way round"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/index", "internal/rdb", "internal/seekable", "internal/report", "internal/doctor", "verify"},
-		[]string{"net/http", "os/exec"}, "what reads and decides calls nobody"},
-	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/doctor"}, []string{"os", "log", "flag"},
+	{[]string{"internal/keyspace", "internal/job", "internal/rq", "internal/lineage", "internal/seekable", "internal/report", "internal/alarm", "internal/doctor"}, []string{"os", "log", "flag"},
 		"pure code neither reads the environment nor prints"},
 }
 

@@ -26,23 +26,6 @@ var (
 	ErrLocked = errors.New("locked by the store")
 )
 
-// LockedError is an ErrLocked with the end of the lock.
-type LockedError struct {
-	Key   string
-	Until time.Time // zero if the store did not tell
-}
-
-// Error implements error.
-func (e *LockedError) Error() string {
-	if e.Until.IsZero() {
-		return e.Key + " is " + ErrLocked.Error()
-	}
-	return e.Key + " is " + ErrLocked.Error() + " until " + e.Until.UTC().Format(time.RFC3339)
-}
-
-// Is makes it an ErrLocked.
-func (e *LockedError) Is(target error) bool { return target == ErrLocked }
-
 // Object is what a store knows of one stored object without reading it.
 type Object struct {
 	Key      string    // slash-separated, relative to the store's root

@@ -1,13 +1,11 @@
 package s3
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"rqvault/internal/snapshot"
@@ -50,31 +48,11 @@ func (p Protection) encryption() (types.ServerSideEncryption, *string) {
 	return types.ServerSideEncryption(p.SSE), &p.KMSKeyID
 }
 
-// lock is likewise. Only what is part of a snapshot is locked: the rest comes and goes.
-func (s *Store) lock(key string) (types.ObjectLockMode, *time.Time) {
+// retention is likewise. Only what is part of a snapshot is locked: the rest comes and goes.
+func (s *Store) retention(key string) (types.ObjectLockMode, *time.Time) {
 	p := s.opts.Protection
 	if p.Lock == "" || !snapshot.Lasting(key) {
 		return "", nil
 	}
 	return types.ObjectLockMode(p.Lock), aws.Time(time.Now().UTC().Truncate(time.Second).AddDate(0, 0, p.LockDays))
-}
-
-// locked returns a LockedError if the object cannot be removed yet. A bucket with locks has
-// versions too, and would hide the object and keep it all the same.
-func (s *Store) locked(ctx context.Context, key string) error {
-	if !snapshot.Lasting(key) {
-		return nil
-	}
-	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.opts.Bucket, Key: s.full(key)})
-	if err != nil {
-		return nil // nothing there, or nobody tells: the removal itself will say
-	}
-	until := aws.ToTime(out.ObjectLockRetainUntilDate)
-	switch {
-	case out.ObjectLockLegalHoldStatus == types.ObjectLockLegalHoldStatusOn:
-		return &snapshot.LockedError{Key: key}
-	case until.After(time.Now()):
-		return &snapshot.LockedError{Key: key, Until: until}
-	}
-	return nil
 }

@@ -94,8 +94,8 @@ func TestALockedObjectStays(t *testing.T) {
 			if !errors.Is(err, snapshot.ErrLocked) || !errors.As(err, &locked) {
 				t.Fatalf("%s: remove %s: %v", mode, key, err)
 			}
-			if days := time.Until(locked.Until).Hours() / 24; days < 2.9 || days > 3.1 {
-				t.Errorf("%s: %s is locked until %s", mode, key, locked.Until)
+			if days := time.Until(locked.Lock.Until).Hours() / 24; days < 2.9 || days > 3.1 {
+				t.Errorf("%s: %s is locked until %s", mode, key, locked.Lock.Until)
 			}
 			if o, err := s.Stat(t.Context(), key); err != nil || o.Size != int64(n) {
 				t.Errorf("%s: %s after that: %+v, %v", mode, key, o, err)

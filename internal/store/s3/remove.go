@@ -30,9 +30,6 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return s.fail("remove", key, err)
 	}
-	if err := s.locked(ctx, key); err != nil {
-		return s.fail("remove", key, err)
-	}
 	versioned, err := s.versioned(ctx)
 	if err != nil {
 		return s.fail("remove", key, err)
