@@ -49,11 +49,9 @@ func newApp(e *env) *cli.App {
 		OnUsageError:           func(c *cli.Context, err error, _ bool) error { return badFlag(c, err) },
 		Commands: []*cli.Command{
 			e.backupCommand(), e.snapshotsCommand(), e.showCommand(), e.jobsCommand(), e.verifyCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.configCommand(), e.versionCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.versionCommand(),
-			e.pinCommand(), e.unpinCommand(), e.thawCommand(),
-			e.doctorCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(), e.keyCommand(), e.versionCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(),
+			e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
+			e.doctorCommand(), e.configCommand(), e.versionCommand(),
 			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
@@ -65,9 +63,8 @@ func newApp(e *env) *cli.App {
 	}
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError, cmd.Before = app.OnUsageError, e.configure
-		cmd.OnUsageError = app.OnUsageError
 		for _, sub := range cmd.Subcommands {
-			sub.OnUsageError = app.OnUsageError
+			sub.OnUsageError, sub.Before = app.OnUsageError, e.configure
 		}
 	}
 	return app
