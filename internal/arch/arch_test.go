@@ -168,8 +168,6 @@ var only = []struct {
 	{"internal/store/dir", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
 	{"internal/store/s3", []string{"internal/lease", "internal/snapshot"}, false, "a store knows only the interfaces it serves"},
 	{"internal/seal", []string{"internal/snapshot"}, false, "it encrypts what the catalog gives it, and knows neither jobs nor where bytes go"},
-	{"internal/store/dir", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
-	{"internal/store/s3", []string{"internal/snapshot"}, false, "a store knows only the interface it serves"},
 	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
 	{"internal/alarm", nil, true, "it decides what people must hear of from plain facts, whoever gathered them"},
 	{"internal/notify", []string{"internal/alarm"}, true, "it sends what was decided, and decides nothing"},

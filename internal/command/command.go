@@ -57,6 +57,10 @@ func newApp(e *env) *cli.App {
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.doctorCommand(),
 			e.pruneCommand(), e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
 			e.scheduleCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(), e.completeCommand(), e.manCommand(),
+			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(),
+			e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
+			e.doctorCommand(), e.configCommand(), e.versionCommand(),
+			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -67,9 +71,8 @@ func newApp(e *env) *cli.App {
 	}
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError, cmd.Before = app.OnUsageError, e.configure
-		cmd.OnUsageError = app.OnUsageError
 		for _, sub := range cmd.Subcommands {
-			sub.OnUsageError = app.OnUsageError
+			sub.OnUsageError, sub.Before = app.OnUsageError, e.configure
 		}
 	}
 	return app

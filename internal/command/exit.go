@@ -98,7 +98,6 @@ var rules = []rule{
 	{seal.ErrNoKeys, exitUsage, "make them: rqvault key new RECIPIENT"},
 	{seal.ErrRaced, exitFailed, "see what they are now: rqvault key list; then run the same command again if it is still needed"},
 	{seal.ErrRecipient, exitUsage, "see the operators: rqvault key list; rqvault key identity FILE makes an identity and prints its recipient"},
-	{snapshot.ErrLocked, exitRefused, "wait until the lock has ended; nothing removes it before"},
 	{restore.ErrPlan, exitUsage, "make a new one: rqvault diff --out plan.json"},
 	{verify.ErrInvariant, exitUsage, "docs/invariants.md lists them"},
 	{snapshot.ErrNoSnapshot, exitNoSnapshot, "see what there is: rqvault snapshots"},

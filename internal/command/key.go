@@ -14,7 +14,7 @@ import (
 )
 
 func (e *env) keyCommand() *cli.Command {
-	store := func() []cli.Flag { return storeFlags()[:1] }
+	store := storeFlags // --source says which of the configuration's stores
 	newPassphrase := func() []cli.Flag {
 		return []cli.Flag{&cli.StringFlag{Name: "new-passphrase-file", Usage: "let the passphrase in this `FILE` open the snapshots too", EnvVars: []string{"RQVAULT_NEW_PASSPHRASE_FILE"}}}
 	}

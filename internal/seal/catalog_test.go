@@ -244,3 +244,42 @@ func (s *swapped) Open(ctx context.Context, key string, offset, length int64) (i
 	}
 	return s.Store.Open(ctx, key, offset, length)
 }
+
+// What is kept beside a snapshot after an outage names jobs, and is encrypted too.
+func TestDocumentsBesideAnEncryptedSnapshot(t *testing.T) {
+	ada := newPerson(t)
+	s := founded(t, ada)
+	c := catalog(t, s, ring(s, ada))
+	m, _ := commit(t, c, 1)
+	if err := c.StoreIncident(t.Context(), m.ID, "plan.json", strings.NewReader("job-marker")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StoreIncident(t.Context(), m.ID, "plan.json", strings.NewReader("another")); !errors.Is(err, snapshot.ErrExists) {
+		t.Errorf("stored again: %v", err)
+	}
+	found, err := c.Incidents(t.Context(), m.ID)
+	if err != nil || len(found) != 1 || found[0].Name != "plan.json.1.age" {
+		t.Fatalf("listed are %+v, %v", found, err)
+	}
+	if b, err := readAll(c.OpenIncident(t.Context(), m.ID, found[0].Name)); err != nil || b != "job-marker" {
+		t.Errorf("read back: %q, %v", b, err)
+	}
+	if _, err := catalog(t, s, nil).OpenIncident(t.Context(), m.ID, found[0].Name); !errors.Is(err, snapshot.ErrNoIdentity) {
+		t.Errorf("without an identity: %v", err)
+	}
+	if err := catalog(t, s, nil).StoreIncident(t.Context(), m.ID, "diff.json", strings.NewReader("x")); !errors.Is(err, snapshot.ErrPlain) {
+		t.Errorf("stored without the keys: %v", err)
+	}
+	r, err := s.Open(t.Context(), "default/incidents/"+string(m.ID)+"/plan.json.1.age", 0, -1)
+	if b, err := readAll(r, err); err != nil || strings.Contains(b, "marker") {
+		t.Errorf("stored is %q, %v", b, err)
+	}
+}
+
+func readAll(r io.ReadCloser, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(r)
+	return string(b), errors.Join(err, r.Close())
+}

@@ -67,7 +67,7 @@ func (w *writer) begin() (*upload, error) {
 		in.ChecksumType = types.ChecksumTypeFullObject
 	}
 	in.ServerSideEncryption, in.SSEKMSKeyId = w.store.opts.encryption()
-	in.ObjectLockMode, in.ObjectLockRetainUntilDate = w.store.lock(w.key)
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = w.store.retention(w.key)
 	out, err := w.store.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return nil, err

@@ -48,8 +48,8 @@ func (p Protection) encryption() (types.ServerSideEncryption, *string) {
 	return types.ServerSideEncryption(p.SSE), &p.KMSKeyID
 }
 
-// lock is likewise. Only what is part of a snapshot is locked: the rest comes and goes.
-func (s *Store) lock(key string) (types.ObjectLockMode, *time.Time) {
+// retention is likewise. Only what is part of a snapshot is locked: the rest comes and goes.
+func (s *Store) retention(key string) (types.ObjectLockMode, *time.Time) {
 	p := s.opts.Protection
 	if p.Lock == "" || !snapshot.Lasting(key) {
 		return "", nil

@@ -164,7 +164,7 @@ func (w *writer) commitSingle() error {
 		in.ChecksumSHA256 = &w.sum
 	}
 	in.ServerSideEncryption, in.SSEKMSKeyId = w.store.opts.encryption()
-	in.ObjectLockMode, in.ObjectLockRetainUntilDate = w.store.lock(w.key)
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = w.store.retention(w.key)
 	_, err := w.store.client.PutObject(w.ctx, in)
 	if err == nil {
 		return nil
