@@ -122,8 +122,13 @@ func (s *charge) catalog() *snapshot.Catalog {
 // recall learns from the store what other processes did before this one leads.
 func (s *charge) recall(ctx context.Context, store snapshot.Store) {
 	cat, err := snapshot.NewCatalog(store, s.name)
+	if err == nil {
+		c := s.settings()
+		cat, err = keyed(keyFiles{passphrase: c.Passphrase, signKey: c.SignKey, identities: c.Identities, verifyKeys: c.VerifyKeys}, cat)
+	}
 	if err != nil {
-		return // the name was checked
+		s.l.d.log.Error("the keys of a source cannot be read", "source", s.name, "error", oneLine(err))
+		return
 	}
 	s.mu.Lock()
 	s.cat = cat
@@ -189,8 +194,12 @@ func (s *charge) down(since *time.Time, err error) {
 
 func (s *charge) lookAtStore(ctx context.Context) error {
 	cat := s.catalog()
+	if cat == nil {
+		return errNoKeys
+	}
 	ids, err := cat.IDs(ctx)
 	if err != nil || len(ids) == 0 {
+		s.l.d.metrics.Snapshot(watch.Snapshot{Source: s.name})
 		return err
 	}
 	m, err := cat.Manifest(ctx, ids[len(ids)-1])

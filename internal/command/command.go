@@ -57,10 +57,6 @@ func newApp(e *env) *cli.App {
 			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.doctorCommand(),
 			e.pruneCommand(), e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
 			e.scheduleCommand(), e.configCommand(), e.versionCommand(), e.completionCommand(), e.completeCommand(), e.manCommand(),
-			e.diffCommand(), e.restoreCommand(), e.drillCommand(), e.pruneCommand(),
-			e.pinCommand(), e.unpinCommand(), e.thawCommand(), e.keyCommand(),
-			e.doctorCommand(), e.configCommand(), e.versionCommand(),
-			e.completionCommand(), e.completeCommand(), e.manCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -18,6 +18,9 @@ var (
 	_ schedule.Watcher = (*leader)(nil)
 )
 
+// errNoKeys: nothing can be done for a source without its keys.
+var errNoKeys = errors.New("the keys of the source cannot be read")
+
 // errNoSource: a source that the configuration does not name any more.
 var errNoSource = errors.New("the source is not configured any more")
 
@@ -28,8 +31,28 @@ func (l *leader) Last(ctx context.Context, id schedule.ID) (time.Time, error) {
 		return time.Time{}, errNoSource
 	}
 	cat := s.catalog()
+	if cat == nil {
+		return time.Time{}, errNoKeys
+	}
 	last, _, err := cat.LastRuns(ctx, id.Name)
+	if err != nil || id.Name != string(watch.Backup) {
+		return last, err
+	}
+	// A leader can have died, or lost the lease, between a snapshot and its note.
+	m, err := newest(ctx, cat)
+	if m != nil && m.Slot.After(last) {
+		last = m.Slot
+	}
 	return last, err
+}
+
+// newest is the newest snapshot's manifest; nil if there is none.
+func newest(ctx context.Context, cat *snapshot.Catalog) (*snapshot.Manifest, error) {
+	ids, err := cat.IDs(ctx)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	return cat.Manifest(ctx, ids[len(ids)-1])
 }
 
 // Done notes in the store what became of a slot.

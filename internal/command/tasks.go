@@ -75,10 +75,8 @@ func (d done) failed(fine ...int) error {
 // snapshot and its note.
 func (s *charge) backup(ctx context.Context, slot time.Time) error {
 	cat := s.catalog()
-	if ids, err := cat.IDs(ctx); err == nil && len(ids) > 0 {
-		if m, err := cat.Manifest(ctx, ids[len(ids)-1]); err == nil && !m.Slot.Before(slot) {
-			return nil
-		}
+	if m, err := newest(ctx, cat); err == nil && m != nil && !m.Slot.Before(slot) {
+		return nil
 	}
 	var m snapshot.Manifest
 	d := s.command(ctx, "backup", &m, "--slot="+slot.UTC().Format(time.RFC3339))

@@ -42,12 +42,27 @@ func writeKeyFlags() []cli.Flag {
 
 // keyed gives a catalog the keys that the command line names.
 func (e *env) keyed(c *cli.Context, cat *snapshot.Catalog) (*snapshot.Catalog, error) {
-	ring, err := e.keyring(c, cat.Store())
+	return keyed(keyFilesOf(c), cat)
+}
+
+// keyFiles are the files with keys that a command line or a configuration names.
+type keyFiles struct {
+	recipient, passphrase, signKey string
+	identities, verifyKeys         []string
+}
+
+func keyFilesOf(c *cli.Context) keyFiles {
+	return keyFiles{recipient: c.String("recipient"), passphrase: c.String("passphrase-file"), signKey: c.String("sign-key"),
+		identities: c.StringSlice("identity"), verifyKeys: c.StringSlice("verify-key")}
+}
+
+func keyed(k keyFiles, cat *snapshot.Catalog) (*snapshot.Catalog, error) {
+	ring, err := keyring(k, cat.Store())
 	if err != nil {
 		return nil, err
 	}
 	cat = cat.WithKeys(ring)
-	if path := c.String("sign-key"); path != "" {
+	if path := k.signKey; path != "" {
 		key, err := readKey(path, "PRIVATE KEY", x509.ParsePKCS8PrivateKey)
 		signer, ok := key.(ed25519.PrivateKey)
 		if err != nil || !ok {
@@ -56,7 +71,7 @@ func (e *env) keyed(c *cli.Context, cat *snapshot.Catalog) (*snapshot.Catalog, e
 		cat = cat.WithSigner(signer)
 	}
 	var trusted []ed25519.PublicKey
-	for _, path := range c.StringSlice("verify-key") {
+	for _, path := range k.verifyKeys {
 		key, err := readKey(path, "PUBLIC KEY", x509.ParsePKIXPublicKey)
 		public, ok := key.(ed25519.PublicKey)
 		if err != nil || !ok {
@@ -95,13 +110,17 @@ func readKey(path, kind string, parse func([]byte) (any, error)) (any, error) {
 
 // keyring holds the keys of a store and what the command line gives to open them.
 func (e *env) keyring(c *cli.Context, s snapshot.Store) (*seal.Keyring, error) {
-	o := seal.Options{Recipient: c.String("recipient")}
+	return keyring(keyFilesOf(c), s)
+}
+
+func keyring(k keyFiles, s snapshot.Store) (*seal.Keyring, error) {
+	o := seal.Options{Recipient: k.recipient}
 	if o.Recipient != "" {
 		if _, err := seal.ParseRecipient(o.Recipient); err != nil {
 			return nil, usage("--recipient: %v", err)
 		}
 	}
-	passphrase, err := passphraseFile(c, "passphrase-file")
+	passphrase, err := readPassphrase("passphrase-file", k.passphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +131,7 @@ func (e *env) keyring(c *cli.Context, s snapshot.Store) (*seal.Keyring, error) {
 		}
 		o.Identities = append(o.Identities, i)
 	}
-	for _, path := range c.StringSlice("identity") {
+	for _, path := range k.identities {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			return nil, usage("--identity: %v", err)
@@ -128,10 +147,14 @@ func (e *env) keyring(c *cli.Context, s snapshot.Store) (*seal.Keyring, error) {
 
 // passphraseFile reads the passphrase that a flag names the file of; "" if it is not given.
 func passphraseFile(c *cli.Context, flag string) (string, error) {
-	if c.String(flag) == "" {
+	return readPassphrase(flag, c.String(flag))
+}
+
+func readPassphrase(flag, path string) (string, error) {
+	if path == "" {
 		return "", nil
 	}
-	text, err := secretFile(c.String(flag))
+	text, err := secretFile(path)
 	if err == nil && text == "" {
 		err = errors.New("the file is empty")
 	}
