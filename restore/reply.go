@@ -143,7 +143,12 @@ var errReply = errors.New("the script answered in a form rqvault does not know")
 var scriptTrailer = regexp.MustCompile(`\.? script: [0-9a-f]{40}, on @?user_script:\d+\.?$`)
 
 // plain is a server's complaint without the place in the script.
-func plain(text string) string { return scriptTrailer.ReplaceAllString(text, "") }
+func plain(text string) string {
+	if text == "" {
+		return "" // nearly always
+	}
+	return scriptTrailer.ReplaceAllString(text, "")
+}
 
 // words reads word and detail of what a script did for number i.
 func words(reply any, i int) (word, detail string, err error) {

@@ -1,4 +1,4 @@
--- Puts jobs back, all but their places in queues. See restore/write.go for the arguments.
+-- Puts jobs back, all but their places in queues. See restore/block.go for the arguments.
 --
 -- KEYS: ledger, the set of queues, each job's hash (or the key to restore), every other key
 --       that is looked at or touched

@@ -36,58 +36,6 @@ type writer struct {
 	fields bool  // write values command by command, because RESTORE is refused here
 }
 
-// block is what restore.lua is told of one job or key.
-type block struct {
-	entry string   // field of the ledger
-	key   string   // the job's hash, or the key to restore
-	keys  []string // the others that are looked at or touched
-	args  []any
-	plain bool // it is about no job
-}
-
-func (b *block) add(args ...any) { b.args = append(b.args, args...) }
-
-// step appends one command; keys are those it touches.
-func (b *block) step(keys []string, args ...any) {
-	b.keys = append(b.keys, keys...)
-	b.add(len(args))
-	b.add(args...)
-}
-
-// head adds the arguments with which every block begins: list is to be registered among the
-// queues, if it is any.
-func (w *writer) head(b *block, state string, guard verify.Guard, list string, v value) {
-	b.add(string(guard), sign(state, w.now)+v.version, list, v.how, v.expireAt)
-}
-
-// call puts blocks together, of jobs or of others.
-func (w *writer) call(blocks ...*block) Call {
-	payload, names := w.schema.PayloadField(), w.schema.VersionFields()
-	if blocks[0].plain {
-		payload, names = "", nil
-	}
-	keys := append(make([]string, 0, 2+3*len(blocks)), w.ledger, w.schema.QueuesKey())
-	args := append(make([]any, 0, 8+16*len(blocks)), w.life, w.since, payload, len(names))
-	for _, n := range names {
-		args = append(args, n)
-	}
-	args = append(args, len(blocks))
-	for _, b := range blocks {
-		keys, args = append(keys, b.key), append(args, b.entry)
-	}
-	named := map[string]bool{}
-	for _, b := range blocks {
-		args = append(append(args, len(b.args)), b.args...)
-		for _, k := range b.keys {
-			if !named[k] {
-				named[k] = true
-				keys = append(keys, k)
-			}
-		}
-	}
-	return Call{Keys: keys, Args: args}
-}
-
 // sign is a ledger entry's value: what was done, and when in Unix ms.
 func sign(state string, now int64) string { return state + ":" + strconv.FormatInt(now, 10) }
 
@@ -209,35 +157,37 @@ func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind key
 
 // demand adds the texts of the job's version that the guard wants.
 func (w *writer) demand(b *block, rec *keyspace.Record, s *Step) error {
-	var want map[string]string
-	var err error
 	switch s.Guard {
 	case verify.GuardSeen, verify.GuardStub:
-		want = w.schema.VersionTexts(s.Seen.row())
+		want := pairs(w.schema.VersionTexts(s.Seen.row()))
+		b.add(len(want) / 2)
+		b.add(want...)
 	case verify.GuardSame:
-		if want, err = w.texts(rec); err != nil {
+		texts, err := w.texts(rec)
+		if err != nil {
 			return fmt.Errorf("read the hash of job %q: %w", s.JobID, err)
 		}
-	default:
-		return nil
+		b.add(len(texts))
+		for i, n := range w.schema.VersionFields() {
+			b.add(n, texts[i])
+		}
 	}
-	b.add(len(want))
-	b.add(pairs(want)...)
 	return nil
 }
 
-// texts reads the fields by which a job's version is known.
-func (w *writer) texts(rec *keyspace.Record) (map[string]string, error) {
-	have := map[string]string{}
-	for _, n := range w.schema.VersionFields() {
-		have[n] = ""
-	}
-	err := rdb.HashFields(rec, func(field []byte) bool { _, ok := have[string(field)]; return ok },
-		func(field, value []byte) error {
-			have[string(field)] = string(value)
-			return nil
-		})
-	return have, err
+// texts reads the fields by which a job's version is known, each in its place among them.
+func (w *writer) texts(rec *keyspace.Record) ([]string, error) {
+	names := w.schema.VersionFields()
+	texts := make([]string, len(names))
+	at := -1
+	err := rdb.HashFields(rec, func(field []byte) bool {
+		at = slices.IndexFunc(names, func(n string) bool { return n == string(field) })
+		return at >= 0
+	}, func(field, value []byte) error {
+		texts[at] = string(value)
+		return nil
+	})
+	return texts, err
 }
 
 // home adds where a waiting id must still stand.
@@ -271,13 +221,11 @@ func (w *writer) hash(rec *keyspace.Record, p *job.Part, s *Step) (v value, err 
 		v.expireAt = s.ExpireAt
 	}
 	if s.twofold() && (s.Action == verify.Restore || s.Action == verify.Forward) {
-		have, err := w.texts(rec)
+		texts, err := w.texts(rec)
 		if err != nil {
 			return v, err
 		}
-		for _, n := range w.schema.VersionFields() {
-			v.version += "|" + have[n]
-		}
+		v.version = "|" + strings.Join(texts, "|")
 	}
 	if p := payload(rec); p != nil && !w.fields {
 		v.how, v.args = "restore", []any{p}
