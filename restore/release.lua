@@ -78,7 +78,7 @@ local function find(anchor)
   if anchor == '' then
     return 0
   end
-  if redis.call('LINDEX', list, -1) == anchor then -- nothing stands behind, as in most of a long restore
+  if redis.pcall('LINDEX', list, -1) == anchor then -- nothing stands behind, as in most of a long restore
     return redis.call('LLEN', list)
   end
   local found = redis.pcall('LPOS', list, anchor, 'RANK', -1, 'MAXLEN', 10000) or redis.pcall('LPOS', list, anchor)
