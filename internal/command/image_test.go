@@ -130,7 +130,7 @@ func (im image) without(f func(key string) bool) image {
 	return out
 }
 
-func ledger(key string) bool { return key == "rqvault:ledger" }
+func ledger(key string) bool { return key == "rqvault:ledger" || key == "rqvault:settled" }
 
 // same compares two images key by key and says each difference. Digests are compared
 // where both sides have one; members always.
