@@ -144,7 +144,7 @@ func TestOrderIsKeptOverManyCalls(t *testing.T) {
 			if s.Do("HLEN", restore.LedgerKey).(int64) < 12500 || s.Do("LLEN", "rq:queue:q").(int64) == int64(newer) {
 				return // nothing is released yet
 			}
-			ids, _ := s.Do("LPOP", "rq:queue:q", 7+4999*(releases%2)).([]any) // a few, and more than a whole call's
+			ids, _ := s.Do("LPOP", "rq:queue:q", 7+999*(releases%2)).([]any) // a few, and more than a whole call's
 			for _, id := range ids {
 				taken = append(taken, id.(string))
 			}

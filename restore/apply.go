@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +21,6 @@ const LedgerLife = 7 * 24 * time.Hour
 // came from: an older one must not bring back what ran meanwhile. It lives beside the
 // data it speaks of, so a flush or an older dump takes both.
 const LedgerKey = "rqvault:ledger"
-
-// Batches of restore.lua: small enough that one script call each stays short and the
-// pipeline's memory bounded.
-const (
-	batchCalls = 256
-	batchBytes = 8 << 20
-)
 
 // Result is what became of one step.
 type Result string
@@ -110,7 +104,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 		return err
 	}
 	if err := a.writeJobs(ctx); err != nil {
-		return a.unplaced(err)
+		return a.unplaced(cmp.Or(err, a.land(ctx)))
 	}
 	if err := a.release(ctx); err != nil {
 		return err
@@ -133,6 +127,8 @@ type applier struct {
 	total, done int
 	batch       []pending
 	batchBytes  int
+	sent        int     // jobs
+	flight      *flight // the batch before, nil for none
 	deferred    []*job.Row
 	waiting     map[queueKey][]*Step // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
@@ -141,14 +137,6 @@ type applier struct {
 
 // guardOnce demands nothing but that the ledger does not say it was done.
 const guardOnce verify.Guard = "once"
-
-type pending struct {
-	row  *job.Row
-	step *Step
-	call Call
-	// fields says that the call writes field by field.
-	fields bool
-}
 
 func (a *applier) outcome(s *Step, r Result, reason string) {
 	a.o.Outcome(Outcome{DB: s.DB, JobID: s.JobID, RawID: verify.Raw(s.JobID), Key: s.Key, Queue: s.Queue, Action: s.Action, Result: r, Reason: reason})
@@ -173,21 +161,20 @@ func (a *applier) registerQueues(ctx context.Context) error {
 			continue
 		}
 		key := a.o.Schema.QueuesKey()
-		c := &call{keys: []string{a.w.ledger, key}}
-		a.w.head(c, "queues", statePlaced, guardOnce, "")
-		c.add(0, 0, "steps", 0)
-		for i := 0; i < len(names); i += membersPerStep {
+		b := &block{entry: "queues", key: key, plain: true}
+		a.w.head(b, statePlaced, guardOnce, "", value{how: "steps"})
+		for chunk := range slices.Chunk(names, membersPerStep) {
 			args := []any{"SADD", key}
-			for _, n := range names[i:min(len(names), i+membersPerStep)] {
+			for _, n := range chunk {
 				args = append(args, n)
 			}
-			c.step(nil, args...)
+			b.step(nil, args...)
 		}
-		replies, err := a.o.Redis.Run(ctx, int(db), restoreScript, []Call{{Keys: c.keys, Args: c.args}})
+		replies, err := a.o.Redis.Run(ctx, int(db), restoreScript, []Call{a.w.call(b)})
 		if err != nil {
 			return fmt.Errorf("register the queues: %w", err)
 		}
-		word, detail, err := words(replies[0])
+		word, detail, err := words(replies[0], 0)
 		if err == nil && word != "done" && word != "ledger" {
 			err = errors.New(plain(detail))
 		}
@@ -241,63 +228,4 @@ func (a *applier) writeJobs(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
-	if len(a.batch) > 0 && a.batch[0].row.DB != row.DB {
-		if err := a.flush(ctx); err != nil {
-			return err
-		}
-	}
-	c, err := a.w.job(ctx, row, s)
-	if err != nil {
-		return err
-	}
-	a.batch = append(a.batch, pending{row, s, c, a.w.fields})
-	a.batchBytes += bytesOf(c.Args)
-	if len(a.batch) < batchCalls && a.batchBytes < batchBytes {
-		return nil
-	}
-	return a.flush(ctx)
-}
-
-// flush runs the batch, and those of its jobs once more that have to be written another
-// way: where RESTORE is refused, they and all later ones are written field by field.
-func (a *applier) flush(ctx context.Context) error {
-	batch := a.batch
-	a.batch, a.batchBytes = nil, 0
-	for len(batch) > 0 {
-		again, err := a.run(ctx, batch)
-		if err != nil {
-			return err
-		}
-		for i := range again {
-			p := &again[i]
-			if p.call, err = a.w.job(ctx, p.row, p.step); err != nil {
-				return err
-			}
-			p.fields = a.w.fields
-		}
-		batch = again
-	}
-	return nil
-}
-
-func (a *applier) run(ctx context.Context, batch []pending) (again []pending, err error) {
-	calls := make([]Call, len(batch))
-	for i := range batch {
-		calls[i] = batch[i].call
-	}
-	replies, err := a.o.Redis.Run(ctx, int(batch[0].row.DB), restoreScript, calls)
-	if err != nil {
-		return nil, fmt.Errorf("write jobs: %w", err)
-	}
-	for i, reply := range replies {
-		if a.reply(batch[i], reply) {
-			again = append(again, batch[i])
-			continue
-		}
-		a.progress()
-	}
-	return again, nil
 }

@@ -133,32 +133,32 @@ func (a *applier) key(ctx context.Context, k *index.KeyRow, s *Step) error {
 	rec := &keyspace.Record{DB: int(k.DB), Key: k.Name(), Type: byte(k.Type), Kind: keyspace.ParseKind(k.Kind),
 		Format: a.o.Format, ExpireAt: k.ExpireAt, Raw: raw, Offset: k.Offset}
 	for {
-		c, err := a.w.key(s.Key, rec)
+		b, err := a.w.key(s.Key, rec)
 		if err != nil {
 			a.outcome(s, Failed, err.Error())
 			return nil
 		}
-		again, err := a.run(ctx, []pending{{row: &job.Row{DB: k.DB}, step: s, call: c, fields: a.w.fields}})
+		again, err := a.read(a.launch(ctx, []pending{{row: &job.Row{DB: k.DB}, step: s, block: b, fields: a.w.fields}}))
 		if err != nil || len(again) == 0 {
 			return err
 		}
 	}
 }
 
-func (w *writer) key(name string, rec *keyspace.Record) (Call, error) {
-	c := &call{keys: []string{w.ledger, name}}
-	w.head(c, keyEntry(name), statePlaced, verify.GuardAbsent, "")
-	c.add(0, 0)
+func (w *writer) key(name string, rec *keyspace.Record) (*block, error) {
+	b := &block{entry: keyEntry(name), key: name, plain: true}
 	if p := payload(rec); p != nil && !w.fields {
-		return Call{Keys: c.keys, Args: append(c.args, "restore", rec.ExpireAt, p)}, nil
+		w.head(b, statePlaced, verify.GuardAbsent, "", value{how: "restore", expireAt: rec.ExpireAt})
+		b.add(p)
+		return b, nil
 	}
 	steps, err := logical(name, rec)
 	if err != nil {
-		return Call{}, err
+		return nil, err
 	}
-	c.add("steps", rec.ExpireAt)
+	w.head(b, statePlaced, verify.GuardAbsent, "", value{how: "steps", expireAt: rec.ExpireAt})
 	for _, s := range steps {
-		c.step(nil, s...)
+		b.step(nil, s...)
 	}
-	return Call{Keys: c.keys, Args: c.args}, nil
+	return b, nil
 }

@@ -6,11 +6,11 @@ import (
 )
 
 // leave adds where the id of a job to be forwarded stands and must not.
-func (w *writer) leave(c *call, id string, s *Step) {
+func (w *writer) leave(b *block, id string, s *Step) {
 	if s.Guard != verify.GuardSeen {
 		return
 	}
-	c.add(len(s.Seen.Places))
+	b.add(len(s.Seen.Places))
 	for _, p := range s.Seen.Places {
 		kind, key := "zset", w.schema.PlaceKey(p.Kind, p.Queue)
 		switch {
@@ -19,19 +19,19 @@ func (w *writer) leave(c *call, id string, s *Step) {
 		case p.Kind == job.InGroup:
 			kind = "stay"
 		}
-		c.keys = append(c.keys, key)
-		c.add(kind, key, p.member(id))
+		b.keys = append(b.keys, key)
+		b.add(kind, key, p.member(id))
 	}
 }
 
 // unlink takes a job that came back deferred, and no longer is, from those that its
 // parents start: RQ would enqueue it at their next end, whatever its status.
-func (w *writer) unlink(c *call, row *job.Row, s *Step) {
+func (w *writer) unlink(b *block, row *job.Row, s *Step) {
 	if s.Guard != verify.GuardSeen || s.Seen.Status != job.Deferred || row.Status == job.Deferred {
 		return
 	}
 	for _, parent := range row.Parents {
 		key := w.schema.PartKey(parent, job.DependentsPart)
-		c.step([]string{key}, "SREM", key, row.ID)
+		b.step([]string{key}, "SREM", key, row.ID)
 	}
 }

@@ -258,8 +258,25 @@ func (s *Selection) Has(f *verify.Finding) bool {
 // Sort puts steps into the order in which people read them: by queue, verdict, then
 // place.
 func Sort(steps []Step) {
-	slices.SortStableFunc(steps, func(a, b Step) int {
+	order := make([]int32, len(steps)) // steps are large: each is moved once
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(x, y int32) int {
+		a, b := &steps[x], &steps[y]
 		return cmp.Or(cmp.Compare(a.DB, b.DB), cmp.Compare(a.Queue, b.Queue),
-			cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Order, b.Order), cmp.Compare(a.JobID, b.JobID))
+			cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Order, b.Order), cmp.Compare(a.JobID, b.JobID), cmp.Compare(x, y))
 	})
+	for i := range order {
+		if order[i] == int32(i) {
+			continue
+		}
+		first, at := steps[i], i
+		for order[at] != int32(i) {
+			from := int(order[at])
+			steps[at], order[at] = steps[from], int32(at)
+			at = from
+		}
+		steps[at], order[at] = first, int32(at)
+	}
 }

@@ -1,6 +1,8 @@
 package restore
 
 import (
+	"slices"
+
 	"rqvault/internal/job"
 	"rqvault/verify"
 )
@@ -69,13 +71,14 @@ type Planner struct {
 	sel        Selection
 	steps      []Step
 	survivors  *Survivors
+	follows    map[int][]string       // by step, the jobs it waits for at the snapshot
 	unfinished map[verify.JobKey]bool // jobs to act on that have not ended, selected or not
 	counts     map[verify.Verdict]int
 }
 
 // NewPlanner returns a Planner for the findings that sel has.
 func NewPlanner(sel Selection) *Planner {
-	return &Planner{sel: sel, survivors: NewSurvivors(), unfinished: map[verify.JobKey]bool{}, counts: map[verify.Verdict]int{}}
+	return &Planner{sel: sel, survivors: NewSurvivors(), follows: map[int][]string{}, unfinished: map[verify.JobKey]bool{}, counts: map[verify.Verdict]int{}}
 }
 
 // Survivors is to be told of ids still in their queue, as verify.Context.Survivor.
@@ -99,6 +102,10 @@ func (p *Planner) Add(f *verify.Finding) {
 		if f.Guard == verify.GuardSeen || f.Guard == verify.GuardStub {
 			s.Seen = newSeen(f.Seen)
 		}
+		s.rank(f.Stood)
+		if len(f.Follows) > 0 {
+			p.follows[len(p.steps)] = f.Follows
+		}
 		p.steps = append(p.steps, s)
 	}
 }
@@ -106,40 +113,17 @@ func (p *Planner) Add(f *verify.Finding) {
 // Counts is how many findings had each verdict, selected or not.
 func (p *Planner) Counts() map[verify.Verdict]int { return p.counts }
 
-// Steps finds each job's place among those that survived, by reading the snapshot's
-// index twice, and returns the steps in the order for people.
+// Steps finds each job's place among those that survived, for which it reads the
+// snapshot's index if any did, and returns the steps in the order for people.
 func (p *Planner) Steps(rows func() verify.Rows) ([]Step, error) {
-	byJob := map[verify.JobKey]*Step{}
+	pivots := map[queueKey]map[int64][]*Step{}
 	for i := range p.steps {
-		byJob[verify.JobKey{DB: p.steps[i].DB, ID: p.steps[i].JobID}] = &p.steps[i]
-	}
-	if len(byJob) > 0 {
-		if err := p.arrange(byJob, rows); err != nil {
-			return nil, err
-		}
-	}
-	Sort(p.steps)
-	return p.steps, nil
-}
-
-func (p *Planner) arrange(byJob map[verify.JobKey]*Step, rows func() verify.Rows) error {
-	for row, err := range rows() {
-		if err != nil {
-			return err
-		}
-		s := byJob[verify.JobKey{DB: row.DB, ID: row.ID}]
-		if s == nil {
-			continue
-		}
-		s.rank(row)
-		for _, parent := range row.Parents {
-			if p.unfinished[verify.JobKey{DB: row.DB, ID: parent}] {
+		s := &p.steps[i]
+		for _, parent := range p.follows[i] {
+			if p.unfinished[verify.JobKey{DB: s.DB, ID: parent}] {
 				s.WaitsFor = append(s.WaitsFor, parent)
 			}
 		}
-	}
-	pivots := map[queueKey]map[int64][]*Step{}
-	for _, s := range byJob {
 		k := queueKey{s.DB, s.List}
 		if s.position < 0 || p.survivors.at[k] == nil {
 			continue
@@ -151,16 +135,22 @@ func (p *Planner) arrange(byJob map[verify.JobKey]*Step, rows func() verify.Rows
 			pivots[k][at] = append(pivots[k][at], s)
 		}
 	}
-	return namePivots(pivots, rows)
+	if err := namePivots(pivots, rows); err != nil {
+		return nil, err
+	}
+	Sort(p.steps)
+	return p.steps, nil
 }
 
-func (s *Step) rank(row *job.Row) {
+// rank notes where in its queue the job stood.
+func (s *Step) rank(places []job.Place) {
 	s.Order, s.position, s.List = headRank, noPlace, s.Queue
 	for _, kind := range []job.PlaceKind{job.InQueue, job.InCompact, job.InIntermediate} {
-		p := row.Place(kind)
-		if p == nil {
+		i := slices.IndexFunc(places, func(p job.Place) bool { return p.Kind == kind })
+		if i < 0 {
 			continue
 		}
+		p := &places[i]
 		if kind == job.InQueue {
 			s.Order, s.position = listRank+p.Position, p.Position
 		} else {

@@ -28,11 +28,21 @@ func finding(id string, v verify.Verdict, a verify.Action, s job.Status) *verify
 	return &verify.Finding{JobID: id, Queue: "q", Status: s, Verdict: v, Action: a, Reason: string(v)}
 }
 
+// known is a finding on a job that the snapshot has.
+func known(f *verify.Finding, snap []*job.Row) *verify.Finding {
+	for _, r := range snap {
+		if r.DB == f.DB && r.ID == f.JobID {
+			f.Stood, f.Follows = r.Places, r.Parents
+		}
+	}
+	return f
+}
+
 // steps makes a plan's steps of findings and the snapshot's rows.
 func steps(t testing.TB, p *restore.Planner, fs []*verify.Finding, snap ...*job.Row) []restore.Step {
 	t.Helper()
 	for _, f := range fs {
-		p.Add(f)
+		p.Add(known(f, snap))
 	}
 	out, err := p.Steps(func() verify.Rows { return rows(snap...) })
 	if err != nil {
@@ -255,20 +265,11 @@ func TestParentsThatHaveNotEndedAreWaitedFor(t *testing.T) {
 func TestAnIndexThatCannotBeReadMakesNoPlan(t *testing.T) {
 	broken := errors.New("disk gone")
 	snap := []*job.Row{queued("a", 0), queued("b", 1)}
-	for fails := range 2 {
-		p := restore.NewPlanner(everything)
-		p.Survivors().Note(0, "q", 0)
-		p.Add(lost("b", job.Queued))
-		reads := 0
-		_, err := p.Steps(func() verify.Rows {
-			if reads++; reads == fails+1 {
-				return all2(snap[:1], broken)
-			}
-			return rows(snap...)
-		})
-		if !errors.Is(err, broken) || reads != fails+1 {
-			t.Errorf("reading %d fails: got %v after %d readings", fails, err, reads)
-		}
+	p := restore.NewPlanner(everything)
+	p.Survivors().Note(0, "q", 0)
+	p.Add(known(lost("b", job.Queued), snap))
+	if _, err := p.Steps(func() verify.Rows { return all2(snap[:1], broken) }); !errors.Is(err, broken) {
+		t.Errorf("got %v, want the index's error", err)
 	}
 	if got, err := restore.NewPlanner(everything).Steps(nil); err != nil || len(got) != 0 {
 		t.Errorf("nothing to plan: got %v, %v, want the index not even opened", got, err)

@@ -14,8 +14,9 @@ import (
 )
 
 // releaseIDs is how many ids one call of release.lua places: their order among each
-// other is then seen by no worker half done.
-const releaseIDs = 5000
+// other is then seen by no worker half done, and nobody waits for longer than some
+// milliseconds.
+const releaseIDs = 1000
 
 // Pace slows the return of ids into their queues. Its zero value is as fast as Redis.
 type Pace struct {
@@ -191,9 +192,11 @@ func (a *applier) place(ctx context.Context, k queueKey, steps []*Step, pivot, i
 		c.Args = append(c.Args, n)
 	}
 	for _, s := range steps {
-		key := a.o.Schema.PartKey(s.JobID, job.HashPart)
-		c.Keys = append(c.Keys, key)
-		c.Args = append(c.Args, JobEntry(s.JobID), s.JobID, key)
+		c.Keys = append(c.Keys, a.o.Schema.PartKey(s.JobID, job.HashPart))
+		c.Args = append(c.Args, JobEntry(s.JobID))
+	}
+	for _, s := range steps {
+		c.Args = append(c.Args, s.JobID)
 	}
 	replies, err := a.o.Redis.Run(ctx, int(k.db), releaseScript, []Call{c})
 	if err != nil {

@@ -1,10 +1,10 @@
 -- Puts restored ids into their queue, together and in the order given.
 --
--- KEYS: ledger, the queue's list
+-- KEYS: ledger, the queue's list, each job's hash
 -- ARGV: the id of the list to follow ('' to go to the very head), one to follow where that
 --       is not there any more ('' for the head: a worker took it, and all that stood before
 --       it), the present instant in ms, n and n fields of a job's hash
---       by which its version is known, then per id: ledger field, id, the job's hash
+--       by which its version is known, then the ledger fields of all ids, then the ids
 -- Replies with one word per id, in order: placed; waited (placed before); gone (its hash
 -- has expired or was deleted, now or before); changed (somebody else
 -- has had the job since its hash came back).
@@ -15,35 +15,51 @@ for i = 1, tonumber(ARGV[4]) do
   names[i] = ARGV[4 + i]
 end
 
-local replies, ids, entries = {}, {}, {}
-for at = 5 + #names, #ARGV, 3 do
-  local entry, id, hash = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local signed = redis.call('HGET', ledger, entry) or ''
-  local version = string.match(signed, '^held:%d+(.*)$')
-  local word = string.match(signed, '^placed:') and 'waited' or 'gone'
-  if version then
-    local have = redis.call('HMGET', hash, unpack(names))
-    for i = 1, #names do
-      have[i] = have[i] or ''
-    end
-    if redis.call('EXISTS', hash) == 0 then
-      word = 'gone'
-    elseif version ~= '' and version ~= '|' .. table.concat(have, '|') then
-      word = 'changed'
-    else
-      word = 'placed'
-      ids[#ids + 1] = id
-    end
-    entries[#entries + 1] = entry
-    entries[#entries + 1] = word .. ':' .. now
+local batch = 2000 -- Lua passes no more than some thousand arguments
+local count = #KEYS - 2
+local first = 4 + #names
+
+-- held says in which version the ledger holds a job back, nil if it does not.
+local function held(signed)
+  return signed and string.match(signed, '^held:%d+(.*)$')
+end
+
+local function version(have)
+  local text = ''
+  for i = 1, #names do
+    text = text .. '|' .. (have[i] or '')
   end
-  replies[#replies + 1] = word
+  return text
+end
+
+local replies, ids, entries = {}, {}, {}
+for from = 1, count, batch do
+  local n = math.min(batch, count - from + 1)
+  local signed = redis.call('HMGET', ledger, unpack(ARGV, first + from, first + from + n - 1))
+  for i = 1, n do
+    local entry, id, hash = ARGV[first + from + i - 1], ARGV[first + count + from + i - 1], KEYS[1 + from + i]
+    local want = held(signed[i])
+    local word = signed[i] and string.match(signed[i], '^placed:') and 'waited' or 'gone'
+    if want then
+      local have = redis.call('HMGET', hash, unpack(names))
+      if not have[1] and redis.call('EXISTS', hash) == 0 then
+        word = 'gone'
+      elseif want ~= '' and want ~= version(have) then
+        word = 'changed'
+      else
+        word = 'placed'
+        ids[#ids + 1] = id
+      end
+      entries[#entries + 1] = entry
+      entries[#entries + 1] = word .. ':' .. now
+    end
+    replies[#replies + 1] = word
+  end
 end
 if #entries == 0 then
   return replies
 end
 
-local batch = 2000 -- Lua passes no more than some thousand arguments
 local function push(command, values)
   for i = 1, #values, batch do
     redis.call(command, list, unpack(values, i, math.min(#values, i + batch - 1)))
@@ -62,7 +78,10 @@ local function find(anchor)
   if anchor == '' then
     return 0
   end
-  local found = redis.pcall('LPOS', list, anchor)
+  if redis.pcall('LINDEX', list, -1) == anchor then -- nothing stands behind, as in most of a long restore
+    return redis.call('LLEN', list)
+  end
+  local found = redis.pcall('LPOS', list, anchor, 'RANK', -1, 'MAXLEN', 10000) or redis.pcall('LPOS', list, anchor)
   if type(found) == 'number' then
     return found + 1
   elseif not found then

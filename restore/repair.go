@@ -95,7 +95,7 @@ func (r *repairer) batch(ctx context.Context, breaches []verify.Breach) error {
 		return err
 	}
 	for i, reply := range replies {
-		word, detail, err := words(reply)
+		word, detail, err := words(reply, 0)
 		out := Repair{*about[i], Repaired, about[i].Repair}
 		switch {
 		case err != nil:

@@ -8,10 +8,10 @@ import (
 	"rqvault/verify"
 )
 
-// reply reads what restore.lua answered for one job. It reports whether the job has to be
-// tried another way.
-func (a *applier) reply(p pending, reply any) (again bool) {
-	word, detail, err := words(reply)
+// reply reads what restore.lua answered for the job that is number i of its call. It reports
+// whether the job has to be tried another way.
+func (a *applier) reply(p pending, reply any, i int) (again bool) {
+	word, detail, err := words(reply, i)
 	if err != nil {
 		a.outcome(p.step, Failed, plain(err.Error()))
 		return false
@@ -143,19 +143,24 @@ var errReply = errors.New("the script answered in a form rqvault does not know")
 var scriptTrailer = regexp.MustCompile(`\.? script: [0-9a-f]{40}, on @?user_script:\d+\.?$`)
 
 // plain is a server's complaint without the place in the script.
-func plain(text string) string { return scriptTrailer.ReplaceAllString(text, "") }
+func plain(text string) string {
+	if text == "" {
+		return "" // nearly always
+	}
+	return scriptTrailer.ReplaceAllString(text, "")
+}
 
-// words reads a script's {word, detail}.
-func words(reply any) (word, detail string, err error) {
+// words reads word and detail of what a script did for number i.
+func words(reply any, i int) (word, detail string, err error) {
 	if err, ok := reply.(error); ok {
 		return "", "", err
 	}
 	list, ok := reply.([]any)
-	if !ok || len(list) != 2 {
+	if !ok || len(list) < 2*i+2 {
 		return "", "", errReply
 	}
-	word, ok1 := list[0].(string)
-	detail, ok2 := list[1].(string)
+	word, ok1 := list[2*i].(string)
+	detail, ok2 := list[2*i+1].(string)
 	if !ok1 || !ok2 {
 		return "", "", errReply
 	}

@@ -45,6 +45,8 @@ type Context struct {
 	sure   map[int32]bool          // of those in Cut, where no earlier job of an id can have left the signs
 	gone   map[queueName]*unlisted // lists that vanished, by the jobs they held
 	again  map[int32]bool          // those in Cut that lost keys after the restore that settled jobs
+	// Brief leaves out the evidence of findings.
+	Brief bool
 	// Survivor is told of each id that the snapshot and live have in the same queue, with
 	// its position in the snapshot's. It may be nil.
 	Survivor func(db int32, queue string, position int64)
@@ -109,6 +111,9 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 				return
 			}
 			f := c.judge(p.snap, p.live)
+			if p.snap != nil && f.Action != None {
+				f.Stood, f.Follows = p.snap.Places, p.snap.Parents
+			}
 			if p.snap != nil && p.snap.Exists {
 				f.created = p.snap.CreatedAt
 			}
@@ -143,7 +148,7 @@ func (c *Context) judge(s, l *job.Row) Finding {
 		f.ExpireAt = s.ExpireAt + c.Now.Sub(c.Taken).Milliseconds()
 		f.Reason += "; it may now wait until " + clock(f.ExpireAt*1000)
 	}
-	if f.Verdict != Intact {
+	if f.Verdict != Intact && !c.Brief {
 		f.Evidence = c.evidence(s, l)
 		if s != nil && s.Status == job.Started && f.Action != None {
 			f.Evidence = append(f.Evidence, c.shown(s))

@@ -106,8 +106,11 @@ type Finding struct {
 	Parents  []string   `json:"-"` // of such a job, all
 	Seen     *job.Row   `json:"-"` // the job as live has it
 	Home     *job.Place `json:"-"` // where its id waits in live: only the hash is missing
-	created  int64      // when the snapshot's job was, Unix microseconds; 0 if it has none
-	deleted  bool       // gone, though RQ would still have the record of its end
+	// Of a job to act on, by the snapshot: where its id stood, and the jobs it waited for.
+	Stood   []job.Place `json:"-"`
+	Follows []string    `json:"-"`
+	created int64       // when the snapshot's job was, Unix microseconds; 0 if it has none
+	deleted bool        // gone, though RQ would still have the record of its end
 }
 
 // Raw returns the bytes of a name that JSON cannot carry as a string; nil for all others.

@@ -64,6 +64,7 @@ type Options struct {
 	// Patience is how long a job that is in no list is given while workers are alive; 0
 	// is two minutes. Waiting is told before such a wait; it may be nil.
 	Patience time.Duration
+	Brief    bool // without the evidence of each finding
 	Waiting  func(d time.Duration, jobs int)
 }
 
@@ -199,7 +200,7 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		judgement = judgement.Assume(o.Assume)
 	}
 	c := Context{Schema: o.Schema, Lineage: judgement, Policy: o.Policy, Now: o.clock(facts), Manned: Manned(image.Workers()),
-		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started, Queues: o.Queues, ExtendTTL: o.ExtendTTL,
+		Workers: image.Workers(), Taken: o.Past.CreatedAt, Started: o.Started, Queues: o.Queues, ExtendTTL: o.ExtendTTL, Brief: o.Brief,
 		Restored: func(k JobKey) bool { return restored[k] }, Survivor: o.Survivor, Settled: settled,
 		Halfway: func(k JobKey) bool { settled, signed := restored[k]; return signed && !settled }}
 	if judgement.Flushed || judgement.Blind || judgement.Unsure {
@@ -292,7 +293,9 @@ func (r *Result) outlived(o *Options, c *Context) {
 		}
 		f.Verdict, f.Action, f.Guard, f.Home, f.ExpireAt, f.DecidedBy = Completed, None, "", nil, 0, ""
 		f.Reason = "job " + child + " waited for it alone, and has been started since"
-		f.Evidence = append(f.Evidence, "live: "+f.Reason)
+		if !o.Brief {
+			f.Evidence = append(f.Evidence, "live: "+f.Reason)
+		}
 		r.settle(c, f)
 	}
 }

@@ -149,6 +149,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	}
 	result, err := verify.Against(c.Context, verify.Options{
 		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Queues: queues, ExtendTTL: c.Bool("extend-ttl"), Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Brief:    !(evident(c) || c.Bool("json") || c.String("out") != "" || c.String("report") != ""),
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {
 			e.stopProgress()
 			e.warn([]string{fmt.Sprintf("%s in no list: a worker may just have taken them, so they are looked at again in %s (--patience)",

@@ -145,7 +145,7 @@ func (e *env) rows(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest) 
 	if err != nil {
 		return nil, nil, err
 	}
-	return func() iter.Seq2[*job.Row, error] { return index.ReadJobs(f, n) }, func() { _ = f.Close() }, nil
+	return func() iter.Seq2[*job.Row, error] { return index.Ahead(index.ReadJobs(f, n)) }, func() { _ = f.Close() }, nil
 }
 
 func (e *env) jobLines(rows iter.Seq2[*job.Row, error]) error {

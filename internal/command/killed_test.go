@@ -149,7 +149,8 @@ for i in range(600): queue('q').enqueue('tasks.note', i, job_id='o%03d' % i)
 	for i := range 600 {
 		ids = append(ids, fmt.Sprintf("o%03d", i))
 	}
-	for _, n := range []int{1, 255, 257, 258, 513, 600, 601} {
+	// The queues, 128 jobs one a call, the others by the 32, their places.
+	for _, n := range []int{1, 127, 128, 129, 130, 131, 135, 143, 144} {
 		v.s.Do("FLUSHALL")
 		v.rq(`
 for n in ('new1', 'new2'): queue('q').enqueue('tasks.note', job_id=n)

@@ -85,6 +85,10 @@ var ErrTooLarge = errors.New("value is too large")
 // it.
 func (s *Server) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, error] {
 	o = o.withDefaults()
+	return ahead(ctx, func(ctx context.Context) iter.Seq2[Dumped, error] { return s.scan(ctx, o) })
+}
+
+func (s *Server) scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, error] {
 	return func(yield func(Dumped, error) bool) {
 		dbs := []int{o.DB}
 		if o.DB == AllDBs {
@@ -106,9 +110,11 @@ func (s *Server) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, erro
 // Dump yields the named keys of one database, in their order, as Scan does. Keys
 // that do not exist are left out.
 func (s *Server) Dump(ctx context.Context, db int, keys [][]byte) iter.Seq2[Dumped, error] {
-	return func(yield func(Dumped, error) bool) {
-		s.newKeyReader(ScanOptions{}.withDefaults()).dumpKeys(ctx, db, keys, yield)
-	}
+	return ahead(ctx, func(ctx context.Context) iter.Seq2[Dumped, error] {
+		return func(yield func(Dumped, error) bool) {
+			s.newKeyReader(ScanOptions{}.withDefaults()).dumpKeys(ctx, db, keys, yield)
+		}
+	})
 }
 
 // Databases lists the numbers of the databases that hold keys, lowest first. Where

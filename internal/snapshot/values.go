@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"rqvault/internal/seekable"
 )
@@ -64,7 +65,10 @@ func (v *Values) Read(ctx context.Context, offset, length int64) ([]byte, error)
 		return nil, nil
 	}
 	if v.local != nil {
-		b := make([]byte, length)
+		b := v.raw[:0]
+		if b = slices.Grow(b, int(length))[:length]; length <= keptRead {
+			v.raw = b
+		}
 		if _, err := v.local.ReadAt(b, offset); err != nil {
 			return nil, fmt.Errorf("reread the unpacked dump: %w", err)
 		}
@@ -111,6 +115,9 @@ func (v *Values) load(ctx context.Context, i int) error {
 	return nil
 }
 
+// keptRead is up to which size the room for a value is used again.
+const keptRead = 1 << 20
+
 // Unpack copies the whole dump, unpacked, into a nameless temporary file in dir, so
 // that many values in any order cost one download. It needs the dump's size in disk
 // room, and checks the object's SHA-256 on the way.
@@ -132,7 +139,7 @@ func (v *Values) Unpack(ctx context.Context, dir string) error {
 		_ = f.Close()
 		return fmt.Errorf("unpack the dump of %s into %s: %w", v.m.ID, os.TempDir(), err)
 	}
-	v.local = f
+	v.local, v.raw, v.cached = f, nil, -1
 	return nil
 }
 

@@ -61,7 +61,7 @@ type image struct {
 	seen   func(int64)
 }
 
-func (im *image) Rows() verify.Rows { return im.b.Jobs() }
+func (im *image) Rows() verify.Rows { return index.Ahead(im.b.Jobs()) }
 func (im *image) Atomic() bool      { return im.atomic }
 func (im *image) Close() error      { return im.b.Close() }
 
