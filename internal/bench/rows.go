@@ -113,6 +113,7 @@ func indexed(b *bench) error {
 	}
 	defer func() { _ = jobs.Close() }()
 	kw := index.NewKeysWriter(keys)
+	defer kw.Stop()
 	builder := index.NewBuilder(rq.Schema{}, index.Options{TempDir: b.work, Keys: kw.Write})
 	defer func() { _ = builder.Close() }()
 	err = walk(b.dump(), func(c *rdb.Chunk) error {
@@ -130,13 +131,9 @@ func indexed(b *bench) error {
 		return err
 	}
 	jw := index.NewJobsWriter(jobs)
-	for r, err := range builder.Jobs() {
-		if err == nil {
-			err = jw.Write(r)
-		}
-		if err != nil {
-			return err
-		}
+	defer jw.Stop()
+	if err := builder.WriteJobs(jw); err != nil {
+		return err
 	}
 	return jw.Close()
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // KeyRow is one key of the dump, in the order of the dump. Key is text; a name that is
-// not UTF-8 is escaped there and stands as it is in Raw.
+// not UTF-8 is escaped there and stands as it is in Raw. Ask Name.
 type KeyRow struct {
 	DB       int32  `parquet:"db"`
 	Key      string `parquet:"key"`

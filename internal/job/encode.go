@@ -73,67 +73,58 @@ func AppendResult(b []byte, r *Row) []byte {
 	return binary.AppendVarint(binary.AppendVarint(b, r.ResultAt), int64(r.ResultType))
 }
 
-// Merge decodes one fragment into the row it belongs to. For a place it asks keep
-// first, with the place and its alt flag. names may be nil.
-func (r *Row) Merge(fragment []byte, names Names, keep func(p *Place, alt bool) bool) error {
-	if len(fragment) == 0 {
-		return errFragment
-	}
-	d := decoder{b: fragment[1:], names: names}
-	switch fragment[0] {
-	case tagHash:
-		d.hash(r)
-	case tagPlace:
-		alt := d.flags()&1 != 0
-		p := Place{Position: d.varint(), Score: math.Float64frombits(d.uvarint()),
-			Kind: PlaceKind(d.name()), Queue: d.name(), Member: d.string()}
-		if d.err == nil && keep(&p, alt) {
-			r.Places = append(r.Places, p)
+// Merge decodes one fragment, or several in a row, into the row they belong to. A place,
+// once it stands at the end of the row's, is shown to keep with its alt flag, and taken out
+// again if keep says so. names may be nil.
+func (r *Row) Merge(fragment []byte, names *Names, keep func(p *Place, alt bool) bool) error {
+	d := decoder{b: fragment, names: names}
+	for more := true; more; more = len(d.b) > 0 && d.err == nil {
+		tag := d.flags()
+		switch tag {
+		case tagHash:
+			d.hash(r)
+		case tagPlace:
+			d.place(r, keep)
+		case tagPart:
+			r.Parts = append(r.Parts, Part{Type: int32(d.varint()), ExpireAt: d.varint(), Offset: d.varint(), Length: d.varint(),
+				Frame: int32(d.varint()), Digest: d.varint(), Name: PartName(d.name())})
+		case tagLink:
+			d.link(r)
+		case tagResult:
+			r.ResultAt, r.ResultType = d.varint(), int32(d.varint())
+		default:
+			return errFragment
 		}
-	case tagPart:
-		r.Parts = append(r.Parts, Part{Type: int32(d.varint()), ExpireAt: d.varint(), Offset: d.varint(), Length: d.varint(),
-			Frame: int32(d.varint()), Digest: d.varint(), Name: PartName(d.name())})
-	case tagLink:
-		links := &r.ParentSet
-		if d.flags()&1 != 0 {
-			links = &r.ListedBy
+		if d.err != nil {
+			return fmt.Errorf("%w of kind %d", errFragment, tag)
 		}
-		if id := d.string(); d.err == nil && len(*links) < maxLinks {
-			*links = append(*links, id)
-		}
-	case tagResult:
-		r.ResultAt, r.ResultType = d.varint(), int32(d.varint())
-	default:
-		return errFragment
-	}
-	if d.err != nil || len(d.b) > 0 {
-		return fmt.Errorf("%w of kind %d", errFragment, fragment[0])
 	}
 	return nil
 }
 
-// Names keeps one copy of each text that many rows share, such as a queue's name.
-type Names map[string]string
-
-// maxNames bounds the copies kept.
-const maxNames = 1 << 14
-
-// one returns the copy of that text.
-func (n Names) one(b []byte) string {
-	if s, ok := n[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	if len(n) < maxNames && n != nil {
-		n[s] = s
-	}
-	return s
-}
-
 type decoder struct {
 	b     []byte
-	names Names
+	names *Names
 	err   error
+}
+
+func (d *decoder) place(r *Row, keep func(p *Place, alt bool) bool) {
+	alt := d.flags()&1 != 0
+	r.Places = append(r.Places, Place{Position: d.varint(), Score: math.Float64frombits(d.uvarint()),
+		Kind: PlaceKind(d.name()), Queue: d.name(), Member: d.string()})
+	if last := len(r.Places) - 1; d.err != nil || !keep(&r.Places[last], alt) {
+		r.Places = r.Places[:last]
+	}
+}
+
+func (d *decoder) link(r *Row) {
+	links := &r.ParentSet
+	if d.flags()&1 != 0 {
+		links = &r.ListedBy
+	}
+	if id := d.string(); d.err == nil && len(*links) < maxLinks {
+		*links = append(*links, id)
+	}
 }
 
 func (d *decoder) hash(r *Row) {
@@ -195,7 +186,7 @@ func (d *decoder) advance(v int64, n int) int64 {
 func (d *decoder) string() string { return string(d.bytes()) }
 
 // name is a text that many rows share.
-func (d *decoder) name() string { return d.names.one(d.bytes()) }
+func (d *decoder) name() string { return d.names.One(d.bytes()) }
 
 func (d *decoder) bytes() []byte {
 	n := d.uvarint()
