@@ -32,12 +32,14 @@ import (
 type Group struct {
 	columns []column
 	levels  []*Levels
+	room    int
 	rows    int
 	bytes   int
 }
 
-// NewGroup returns a group without columns: add them in the order of the schema.
-func NewGroup() *Group { return new(Group) }
+// NewGroup returns a group without columns: add them in the order of the schema. Each gets
+// room for so many rows.
+func NewGroup(rows int) *Group { return &Group{room: rows} }
 
 // EndRow is called when all columns have got the values of one more row.
 func (g *Group) EndRow() { g.rows++ }
@@ -68,7 +70,7 @@ type Levels struct {
 
 // Levels adds levels up to those two. Repetition is 1 for a list, 0 for none.
 func (g *Group) Levels(maxDef, maxRep uint8) *Levels {
-	l := &Levels{group: g, maxDef: maxDef, maxRep: maxRep}
+	l := &Levels{group: g, maxDef: maxDef, maxRep: maxRep, defs: make([]uint8, 0, g.room)}
 	g.levels = append(g.levels, l)
 	return l
 }
@@ -128,7 +130,7 @@ type Int64 struct {
 
 // Int64 adds a column; l is nil where every row has a value.
 func (g *Group) Int64(path string, l *Levels) *Int64 {
-	return add(g, &Int64{leaf: leaf{path, format.Int64, l}})
+	return add(g, &Int64{leaf: leaf{path, format.Int64, l}, values: make([]int64, 0, g.room)})
 }
 
 // Random64 adds a column of numbers that have no likeness, such as digests.
@@ -169,7 +171,7 @@ type Int32 struct {
 
 // Int32 adds a column; l is nil where every row has a value.
 func (g *Group) Int32(path string, l *Levels) *Int32 {
-	return add(g, &Int32{leaf: leaf{path, format.Int32, l}})
+	return add(g, &Int32{leaf: leaf{path, format.Int32, l}, values: make([]int32, 0, g.room)})
 }
 
 // Add appends a value.
@@ -313,7 +315,7 @@ type Name struct {
 
 // Name adds a column; l is nil where every row has a value.
 func (g *Group) Name(path string, l *Levels) *Name {
-	return add(g, &Name{leaf: leaf{path, format.ByteArray, l}, group: g, find: map[string]int32{}})
+	return add(g, &Name{leaf: leaf{path, format.ByteArray, l}, group: g, find: map[string]int32{}, values: make([]int32, 0, g.room)})
 }
 
 // Add appends a value, which must not change any more.

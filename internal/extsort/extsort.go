@@ -35,6 +35,7 @@ type Sorter struct {
 	count  int64
 	done   bool // sorted, nothing can be added
 	closed bool
+	seen   byte // of the bytes touched: see touch
 }
 
 type pair struct {
@@ -99,7 +100,9 @@ func (s *Sorter) value(p pair) []byte { return s.arena[p.off+p.klen:][:p.vlen] }
 // order they came in.
 func (s *Sorter) sort() {
 	s.pairs, s.spare = radix(s.pairs, s.spare)
+	ahead := 0
 	for from := 0; from < len(s.pairs); {
+		ahead = s.touch(from, ahead)
 		to := from + 1
 		for to < len(s.pairs) && s.pairs[to].head == s.pairs[from].head {
 			to++
@@ -111,6 +114,24 @@ func (s *Sorter) sort() {
 		}
 		from = to
 	}
+}
+
+// touch reads a byte of each of the next pairs' cache lines once per many pairs, so that they
+// come out of memory side by side rather than one by one: in the order of their keys they
+// lie anywhere. at is the pair needed now; it returns up to where they were touched.
+func (s *Sorter) touch(at, touched int) int {
+	const many, line = 32, 64
+	if at < touched {
+		return touched
+	}
+	to := min(at+many, len(s.pairs))
+	for _, p := range s.pairs[at:to] {
+		end := p.off + p.klen + p.vlen
+		for i := p.off; i < end; i += line {
+			s.seen ^= s.arena[i]
+		}
+	}
+	return to
 }
 
 // oneKey reports whether the pairs all have the first one's key.
@@ -164,7 +185,9 @@ func (s *Sorter) spill() error {
 	s.runs = append(s.runs, f)
 	w := bufio.NewWriterSize(f, 256<<10)
 	var head [2 * binary.MaxVarintLen32]byte
-	for _, p := range s.pairs {
+	ahead := 0
+	for i, p := range s.pairs {
+		ahead = s.touch(i, ahead)
 		n := binary.PutUvarint(head[:], uint64(p.klen))
 		n += binary.PutUvarint(head[n:], uint64(p.vlen))
 		_, _ = w.Write(head[:n]) // bufio keeps the first error for Flush
@@ -190,7 +213,9 @@ func (s *Sorter) All() iter.Seq2[Pair, error] {
 			s.sort()
 		}
 		if len(s.runs) == 0 {
-			for _, p := range s.pairs {
+			ahead := 0
+			for i, p := range s.pairs {
+				ahead = s.touch(i, ahead)
 				if !yield(Pair{s.key(p), s.value(p)}, nil) {
 					return
 				}

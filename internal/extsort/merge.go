@@ -58,6 +58,7 @@ type run struct {
 	r    *bufio.Reader
 	s    *Sorter
 	next int // in memory
+	warm int // pairs in memory that were touched
 	age  int // of the run among all: equal keys of an older one come first
 	at   Pair
 	head uint64 // of the key at hand
@@ -73,6 +74,7 @@ func (r *run) advance() (bool, error) {
 	if r.next == len(r.s.pairs) {
 		return false, nil
 	}
+	r.warm = r.s.touch(r.next, r.warm)
 	p := r.s.pairs[r.next]
 	r.at, r.head = Pair{r.s.key(p), r.s.value(p)}, p.head
 	r.next++

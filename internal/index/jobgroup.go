@@ -26,7 +26,7 @@ type jobGroup struct {
 }
 
 func newJobGroup() *jobGroup {
-	g := columns.NewGroup()
+	g := columns.NewGroup(groupRows)
 	c := &jobGroup{g: g}
 	c.db = g.Int32("db", nil)
 	c.id = g.Text("job_id", nil)

@@ -113,7 +113,7 @@ type keyGroup struct {
 }
 
 func newKeyGroup() *keyGroup {
-	g := columns.NewGroup()
+	g := columns.NewGroup(groupRows)
 	c := &keyGroup{g: g, rawLevels: g.Levels(1, 0)}
 	c.db = g.Int32("db", nil)
 	c.key = g.Text("key", nil)

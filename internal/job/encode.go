@@ -26,14 +26,25 @@ const maxLinks = 4096
 
 var errFragment = errors.New("job: damaged fragment")
 
-// AppendHash encodes what a job's hash said: everything but places and parts.
+// numbers are the numbers of a row that a job's hash tells, in the order of a fragment.
+func (r *Row) numbers() [12]*int64 {
+	return [...]*int64{&r.CreatedAt, &r.EnqueuedAt, &r.StartedAt, &r.EndedAt, &r.HeartbeatAt, &r.ExpireAt,
+		&r.Timeout, &r.TTL, &r.ResultTTL, &r.FailureTTL, &r.RetriesLeft, &r.RepeatsLeft}
+}
+
+// AppendHash encodes what a job's hash said: everything but places and parts. Of its
+// numbers only those that are not 0 travel, as eight bytes each; a mask says which.
 func AppendHash(b []byte, r *Row) []byte {
-	b = append(b, tagHash, flags(r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed, r.HasFailureTTL))
-	for _, n := range []int64{r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt, r.HeartbeatAt, r.ExpireAt,
-		r.Timeout, r.TTL, r.ResultTTL, r.FailureTTL, r.RetriesLeft, r.RepeatsLeft} {
-		b = binary.AppendVarint(b, n)
+	b = append(b, tagHash, flags(r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed, r.HasFailureTTL), 0, 0)
+	at, mask := len(b)-2, uint16(0)
+	for i, n := range r.numbers() {
+		if *n != 0 {
+			mask |= 1 << i
+			b = binary.LittleEndian.AppendUint64(b, uint64(*n))
+		}
 	}
-	for _, s := range []string{string(r.Status), r.Queue, r.Func, r.Group, r.Worker, r.Problem} {
+	binary.LittleEndian.PutUint16(b[at:], mask)
+	for _, s := range [...]string{string(r.Status), r.Queue, r.Func, r.Group, r.Worker, r.Problem} {
 		b = appendString(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.Parents)))
@@ -130,14 +141,14 @@ func (d *decoder) link(r *Row) {
 func (d *decoder) hash(r *Row) {
 	f := d.flags()
 	r.Exists, r.HasResultTTL, r.AtFront, r.AllowParentFailed, r.HasFailureTTL = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0
-	for _, n := range []*int64{&r.CreatedAt, &r.EnqueuedAt, &r.StartedAt, &r.EndedAt, &r.HeartbeatAt, &r.ExpireAt,
-		&r.Timeout, &r.TTL, &r.ResultTTL, &r.FailureTTL, &r.RetriesLeft, &r.RepeatsLeft} {
-		*n = d.varint()
+	mask := d.uint16()
+	for i, n := range r.numbers() {
+		if *n = 0; mask>>i&1 != 0 {
+			*n = d.int64()
+		}
 	}
 	r.Status = Status(d.name())
-	for _, s := range []*string{&r.Queue, &r.Func, &r.Group, &r.Worker} {
-		*s = d.name()
-	}
+	r.Queue, r.Func, r.Group, r.Worker = d.name(), d.name(), d.name(), d.name()
 	// What is wrong with the places may be known before the hash is met.
 	if problem := d.string(); r.Problem == "" {
 		r.Problem = problem
@@ -161,6 +172,26 @@ func (d *decoder) flags() byte {
 	f := d.b[0]
 	d.b = d.b[1:]
 	return f
+}
+
+func (d *decoder) uint16() uint16 {
+	if len(d.b) < 2 {
+		d.err, d.b = errFragment, nil
+		return 0
+	}
+	v := binary.LittleEndian.Uint16(d.b)
+	d.b = d.b[2:]
+	return v
+}
+
+func (d *decoder) int64() int64 {
+	if len(d.b) < 8 {
+		d.err, d.b = errFragment, nil
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	return int64(v)
 }
 
 func (d *decoder) varint() int64 {
@@ -189,13 +220,18 @@ func (d *decoder) string() string { return string(d.bytes()) }
 func (d *decoder) name() string { return d.names.One(d.bytes()) }
 
 func (d *decoder) bytes() []byte {
-	n := d.uvarint()
-	if n > uint64(len(d.b)) {
+	n, head := uint64(0), 1
+	if len(d.b) > 0 && d.b[0] < 0x80 {
+		n = uint64(d.b[0])
+	} else {
+		n, head = binary.Uvarint(d.b)
+	}
+	if head <= 0 || len(d.b) < head || n > uint64(len(d.b)-head) {
 		d.err, d.b = errFragment, nil
 		return nil
 	}
-	b := d.b[:n]
-	d.b = d.b[n:]
+	b := d.b[head : head+int(n)]
+	d.b = d.b[head+int(n):]
 	return b
 }
 

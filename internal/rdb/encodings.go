@@ -25,6 +25,9 @@ func (d *decoder) pair(i int) (int, error) {
 		return i, err
 	}
 	if d.wanted != nil && !d.wanted(field) {
+		if _, end, ok := shortAt(d.b, i); ok {
+			return end, nil
+		}
 		_, end, err := stringAt(d.b, i)
 		return end, err
 	}
