@@ -74,13 +74,17 @@ func (s *Sorter) Add(key, value []byte) error {
 	return nil
 }
 
-// roomFor makes room for n more, doubling what there is: append's own smaller steps would
-// copy a large sort many times.
+// roomFor makes room for n more. What is small is doubled, since smaller steps would copy it
+// many times; what is large grows by a quarter, since half of it could stay empty.
 func roomFor[T any](s []T, n int) []T {
-	if cap(s)-len(s) >= n {
+	const large = 4 << 20
+	switch {
+	case cap(s)-len(s) >= n:
 		return s
+	case len(s) < large:
+		return slices.Grow(s, max(n, len(s)))
 	}
-	return slices.Grow(s, max(n, len(s), 1<<12))
+	return slices.Grow(s, max(n, len(s)/4))
 }
 
 // Len is the number of pairs added.

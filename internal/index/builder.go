@@ -34,7 +34,7 @@ const (
 // Options tune a Builder.
 type Options struct {
 	TempDir string // where the sort spills; "" is the system's
-	Memory  int    // bytes the sort holds; 0 means 48 MiB
+	Memory  int    // bytes the sort holds; 0 means 32 MiB
 	// Keys is called for each key, in order; it may be nil. The row is valid during the call,
 	// and carries its name in Raw alone.
 	Keys   func(*KeyRow) error
@@ -102,7 +102,7 @@ type Counts struct {
 // NewBuilder returns a Builder. Close it.
 func NewBuilder(schema job.Schema, o Options) *Builder {
 	if o.Memory == 0 {
-		o.Memory = 48 << 20
+		o.Memory = 32 << 20
 	}
 	b := &Builder{
 		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),

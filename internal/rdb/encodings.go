@@ -151,6 +151,10 @@ func (d *decoder) node(i int) (int, error) {
 	return d.packed(i, &listpacks)
 }
 
+func (d *decoder) listpack(i int) (int, error) { return d.packed(i, &listpacks) }
+
+func (d *decoder) ziplist(i int) (int, error) { return d.packed(i, &ziplists) }
+
 // packed reads a listpack or ziplist whose entries are elements, pairs or triplets.
 func (d *decoder) packed(i int, p *packing) (int, error) {
 	b, end, err := d.str(i, 0)
