@@ -105,7 +105,6 @@ var owners = []struct {
 	{"github.com/robfig/cron", []string{"schedule"}, "time that passes by itself belongs to the scheduler"},
 	{"github.com/cespare/xxhash", []string{"internal/index", "internal/source"}, "digests are made where keys are read"},
 	{"github.com/chromedp/", []string{"internal/browsertest"}, "a browser is for tests, and what drives it must not be in the program"},
-	{"golang.org/x/sys", []string{"internal/store/dir"}, "system calls that Go lacks are the directory store's"},
 	{"golang.org/x/sys", []string{"internal/store/dir", "internal/rdb"}, "system calls that Go lacks are the directory store's, and what a processor can do concerns checksums only"},
 }
 
