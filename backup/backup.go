@@ -136,6 +136,7 @@ func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
 	}
 	defer keysObject.Abort()
 	s.keys = index.NewKeysWriter(keysObject)
+	defer s.keys.Stop()
 	s.builder = index.NewBuilder(s.o.Schema, index.Options{TempDir: s.o.TempDir, Keys: s.keyRow, Before: instant(s.dump.Before.Loaded())})
 	defer func() { _ = s.builder.Close() }()
 
@@ -285,13 +286,9 @@ func (s *saver) writeJobs(ctx context.Context) error {
 	}
 	defer object.Abort()
 	w := index.NewJobsWriter(object)
-	for row, err := range s.builder.Jobs() {
-		if err != nil {
-			return err
-		}
-		if err := w.Write(row); err != nil {
-			return err
-		}
+	defer w.Stop()
+	if err := s.builder.WriteJobs(w); err != nil {
+		return err
 	}
 	if err := w.Close(); err != nil {
 		return err

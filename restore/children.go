@@ -106,7 +106,7 @@ func (a *applier) waitingOf(ctx context.Context, db int, children [][]string) ([
 			name, _ := fields[j].(string)
 			value, _ := fields[j+1].(string)
 			if a.o.Schema.Wants([]byte(name)) {
-				a.o.Schema.Fill(rows[i], []byte(name), []byte(value))
+				a.o.Schema.Fill(rows[i], nil, []byte(name), []byte(value))
 			}
 		}
 		if rows[i].Exists && rows[i].Status == job.Deferred && rows[i].Problem == "" {

@@ -50,6 +50,7 @@ func take(t testing.TB, s *redistest.Server) *taken {
 	d := &taken{t: t, raw: raw, at: clock(t, s)}
 	b := index.NewBuilder(schema, index.Options{TempDir: t.TempDir(), Keys: func(k *index.KeyRow) error {
 		row := *k
+		row.Key, row.Raw = string(k.Name()), slices.Clone(k.Raw)
 		d.keys = append(d.keys, &row)
 		return nil
 	}})

@@ -100,7 +100,7 @@ var owners = []struct {
 	{"github.com/aws/", []string{"internal/store/s3"}, "one service's words must not spread"},
 	{"github.com/minio/crc64nvme", []string{"internal/store/s3"}, "it is S3's checksum"},
 	{"github.com/hdt3213/rdb", []string{"internal/rdb", "internal/bench"}, "it must only ever see one framed and bounded value in a guarded call"},
-	{"github.com/parquet-go/", []string{"internal/index"}, "it panics on some damaged input, so every call is guarded there"},
+	{"github.com/parquet-go/", []string{"internal/index", "internal/columns"}, "it panics on some damaged input, so every read is guarded in the one, and the other only writes"},
 	{"github.com/klauspost/compress", []string{"internal/seekable"}, "frames, checksums and bounds are seekable's promise"},
 	{"github.com/prometheus/", []string{"internal/watch"}, "who measures says what happened, and only one place makes series of it, so that their number stays bounded"},
 	{"github.com/robfig/cron", []string{"schedule"}, "time that passes by itself belongs to the scheduler"},
@@ -108,7 +108,7 @@ var owners = []struct {
 	{"github.com/chromedp/", []string{"internal/browsertest"}, "a browser is for tests, and what drives it must not be in the program"},
 	{"filippo.io/age", []string{"internal/seal"}, "what is encrypted how, and for whom, is decided in one place"},
 	{"golang.org/x/crypto", []string{"internal/seal"}, "keys of SSH are read for age only"},
-	{"golang.org/x/sys", []string{"internal/store/dir"}, "system calls that Go lacks are the directory store's"},
+	{"golang.org/x/sys", []string{"internal/store/dir", "internal/rdb"}, "system calls that Go lacks are the directory store's, and what a processor can do concerns checksums only"},
 }
 
 func TestEachDependencyHasItsPlace(t *testing.T) {
@@ -160,7 +160,8 @@ var only = []struct {
 	{"internal/doctor", nil, true, "it judges what it is told, and asks nobody"},
 	{"internal/rdb", []string{"internal/keyspace"}, false, "the format knows nothing of jobs or stores"},
 	{"internal/seekable", nil, false, "it packs bytes"},
-	{"internal/index", []string{"internal/extsort", "internal/job", "internal/keyspace", "internal/rdb"}, false, "rows come from records, whoever read them and through whatever schema"},
+	{"internal/columns", nil, false, "it writes columns, whatever is in them"},
+	{"internal/index", []string{"internal/columns", "internal/extsort", "internal/job", "internal/keyspace", "internal/rdb"}, false, "rows come from records, whoever read them and through whatever schema"},
 	{"internal/snapshot", []string{"internal/lineage", "internal/seekable"}, true, "the catalog declares the store it needs and knows none; a manifest is no index"},
 	{"internal/replica", nil, true, "it speaks the replication protocol and nothing else"},
 	{"internal/scratch", []string{"internal/child"}, true, "it runs one program and knows nothing of what is in it"},

@@ -60,8 +60,8 @@ func both(ours, peer func() error) (o, p float64, err error) {
 	return o, p, err
 }
 
-// walk reads a dump and checks it, handing each record to add.
-func walk(path string, add func(*rdb.Chunk) error) error {
+// walk reads a dump and checks it, handing each chunk to take, which releases it.
+func walk(path string, take func(*rdb.Chunk)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -80,13 +80,7 @@ func walk(path string, add func(*rdb.Chunk) error) error {
 		if err != nil {
 			return err
 		}
-		if add != nil {
-			err = add(c)
-		}
-		c.Release()
-		if err != nil {
-			return err
-		}
+		take(c)
 	}
 }
 
@@ -98,6 +92,26 @@ func decode(path string) error {
 	}
 	defer func() { _ = f.Close() }()
 	return library.NewDecoder(f).Parse(func(model.RedisObject) bool { return true })
+}
+
+// indexWalk walks in one goroutine and indexes in another, as a backup does.
+func indexWalk(path string, builder *index.Builder) error {
+	chunks, done := make(chan *rdb.Chunk, 2), make(chan error, 1)
+	go func() {
+		var err error
+		for c := range chunks {
+			for i := range c.Records {
+				if err == nil {
+					err = builder.Add(&c.Records[i], c.Index)
+				}
+			}
+			c.Release()
+		}
+		done <- err
+	}()
+	err := walk(path, func(c *rdb.Chunk) { chunks <- c })
+	close(chunks)
+	return errors.Join(err, <-done)
 }
 
 // indexed walks a dump and writes both index files.
@@ -113,30 +127,19 @@ func indexed(b *bench) error {
 	}
 	defer func() { _ = jobs.Close() }()
 	kw := index.NewKeysWriter(keys)
+	defer kw.Stop()
 	builder := index.NewBuilder(rq.Schema{}, index.Options{TempDir: b.work, Keys: kw.Write})
 	defer func() { _ = builder.Close() }()
-	err = walk(b.dump(), func(c *rdb.Chunk) error {
-		for i := range c.Records {
-			if err := builder.Add(&c.Records[i], c.Index); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := indexWalk(b.dump(), builder); err != nil {
 		return err
 	}
 	if err := kw.Close(); err != nil {
 		return err
 	}
 	jw := index.NewJobsWriter(jobs)
-	for r, err := range builder.Jobs() {
-		if err == nil {
-			err = jw.Write(r)
-		}
-		if err != nil {
-			return err
-		}
+	defer jw.Stop()
+	if err := builder.WriteJobs(jw); err != nil {
+		return err
 	}
 	return jw.Close()
 }

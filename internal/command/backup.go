@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +82,7 @@ func (e *env) backup(c *cli.Context) error {
 	if progress != nil {
 		bo.Progress = progress
 	}
+	defer boundMemory()()
 	began := e.now()
 	m, err := backup.Save(c.Context, bo)
 	e.stopProgress()
@@ -97,6 +100,18 @@ func (e *env) backup(c *cli.Context) error {
 	e.warn(m.Warnings)
 	e.warn(stillFrozen(c.Context, cat, m))
 	return nil
+}
+
+// boundMemory makes the runtime collect garbage early enough to stay near a bound that a
+// backup's own buffers keep well below; what it returns undoes that. A GOMEMLIMIT set by
+// somebody wins.
+func boundMemory() (undo func()) {
+	const bound = 192 << 20
+	before := debug.SetMemoryLimit(-1)
+	if before == math.MaxInt64 {
+		debug.SetMemoryLimit(bound)
+	}
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 // news returns the warnings that the snapshot before did not have: who asked for quiet

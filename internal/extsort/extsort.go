@@ -11,11 +11,9 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"math"
 	"os"
@@ -37,6 +35,7 @@ type Sorter struct {
 	count  int64
 	done   bool // sorted, nothing can be added
 	closed bool
+	seen   byte // of the bytes touched: see touch
 }
 
 type pair struct {
@@ -69,10 +68,23 @@ func (s *Sorter) Add(key, value []byte) error {
 			return err
 		}
 	}
-	s.pairs = append(s.pairs, pair{head: headOf(key), off: uint32(len(s.arena)), klen: uint32(len(key)), vlen: uint32(len(value)), seq: uint32(len(s.pairs))})
-	s.arena = append(append(s.arena, key...), value...)
+	s.pairs = append(roomFor(s.pairs, 1), pair{head: headOf(key), off: uint32(len(s.arena)), klen: uint32(len(key)), vlen: uint32(len(value)), seq: uint32(len(s.pairs))})
+	s.arena = append(append(roomFor(s.arena, need), key...), value...)
 	s.count++
 	return nil
+}
+
+// roomFor makes room for n more. What is small is doubled, since smaller steps would copy it
+// many times; what is large grows by a quarter, since half of it could stay empty.
+func roomFor[T any](s []T, n int) []T {
+	const large = 4 << 20
+	switch {
+	case cap(s)-len(s) >= n:
+		return s
+	case len(s) < large:
+		return slices.Grow(s, max(n, len(s)))
+	}
+	return slices.Grow(s, max(n, len(s)/4))
 }
 
 // Len is the number of pairs added.
@@ -88,21 +100,53 @@ func (s *Sorter) key(p pair) []byte   { return s.arena[p.off : p.off+p.klen] }
 func (s *Sorter) value(p pair) []byte { return s.arena[p.off+p.klen:][:p.vlen] }
 
 // sort orders the pairs in memory: by their heads first, byte by byte, then those of one
-// head by the rest of their keys.
+// head by the rest of their keys. Those of one key, as most of one head are, stay in the
+// order they came in.
 func (s *Sorter) sort() {
 	s.pairs, s.spare = radix(s.pairs, s.spare)
+	ahead := 0
 	for from := 0; from < len(s.pairs); {
+		ahead = s.touch(from, ahead)
 		to := from + 1
 		for to < len(s.pairs) && s.pairs[to].head == s.pairs[from].head {
 			to++
 		}
-		if to-from > 1 {
+		if to-from > 1 && !s.oneKey(s.pairs[from:to]) {
 			slices.SortFunc(s.pairs[from:to], func(a, b pair) int {
 				return cmp.Or(bytes.Compare(s.key(a), s.key(b)), cmp.Compare(a.seq, b.seq))
 			})
 		}
 		from = to
 	}
+}
+
+// touch reads a byte of each of the next pairs' cache lines once per many pairs, so that they
+// come out of memory side by side rather than one by one: in the order of their keys they
+// lie anywhere. at is the pair needed now; it returns up to where they were touched.
+func (s *Sorter) touch(at, touched int) int {
+	const many, line = 32, 64
+	if at < touched {
+		return touched
+	}
+	to := min(at+many, len(s.pairs))
+	for _, p := range s.pairs[at:to] {
+		end := p.off + p.klen + p.vlen
+		for i := p.off; i < end; i += line {
+			s.seen ^= s.arena[i]
+		}
+	}
+	return to
+}
+
+// oneKey reports whether the pairs all have the first one's key.
+func (s *Sorter) oneKey(pairs []pair) bool {
+	first := s.key(pairs[0])
+	for _, p := range pairs[1:] {
+		if !bytes.Equal(s.key(p), first) {
+			return false
+		}
+	}
+	return true
 }
 
 // radix sorts pairs by their heads and keeps the order of equal ones. It needs as much room
@@ -145,7 +189,9 @@ func (s *Sorter) spill() error {
 	s.runs = append(s.runs, f)
 	w := bufio.NewWriterSize(f, 256<<10)
 	var head [2 * binary.MaxVarintLen32]byte
-	for _, p := range s.pairs {
+	ahead := 0
+	for i, p := range s.pairs {
+		ahead = s.touch(i, ahead)
 		n := binary.PutUvarint(head[:], uint64(p.klen))
 		n += binary.PutUvarint(head[n:], uint64(p.vlen))
 		_, _ = w.Write(head[:n]) // bufio keeps the first error for Flush
@@ -171,7 +217,9 @@ func (s *Sorter) All() iter.Seq2[Pair, error] {
 			s.sort()
 		}
 		if len(s.runs) == 0 {
-			for _, p := range s.pairs {
+			ahead := 0
+			for i, p := range s.pairs {
+				ahead = s.touch(i, ahead)
 				if !yield(Pair{s.key(p), s.value(p)}, nil) {
 					return
 				}
@@ -187,51 +235,6 @@ func (s *Sorter) All() iter.Seq2[Pair, error] {
 // Pair is one sorted pair.
 type Pair struct{ Key, Value []byte }
 
-func (s *Sorter) merge(yield func(Pair, error) bool) error {
-	var h runHeap
-	for _, f := range s.runs {
-		whole := io.NewSectionReader(f, 0, math.MaxInt64)
-		h = append(h, &run{r: bufio.NewReaderSize(whole, 64<<10), age: len(h)})
-	}
-	next := 0
-	h = append(h, &run{age: len(h), memory: func() (Pair, bool) {
-		if next == len(s.pairs) {
-			return Pair{}, false
-		}
-		p := s.pairs[next]
-		next++
-		return Pair{s.key(p), s.value(p)}, true
-	}})
-	live := h[:0]
-	for _, r := range h {
-		more, err := r.advance()
-		if err != nil {
-			return err
-		}
-		if more {
-			live = append(live, r)
-		}
-	}
-	h = live
-	heap.Init(&h)
-	for len(h) > 0 {
-		top := h[0]
-		if !yield(top.at, nil) {
-			return nil
-		}
-		more, err := top.advance()
-		if err != nil {
-			return err
-		}
-		if more {
-			heap.Fix(&h, 0)
-		} else {
-			heap.Pop(&h)
-		}
-	}
-	return nil
-}
-
 // Close drops the run files.
 func (s *Sorter) Close() error {
 	var err error
@@ -240,56 +243,4 @@ func (s *Sorter) Close() error {
 	}
 	s.runs, s.arena, s.pairs, s.spare, s.done, s.closed = nil, nil, nil, nil, true, true
 	return err
-}
-
-type run struct {
-	r      *bufio.Reader
-	memory func() (Pair, bool)
-	age    int // of the run among all: equal keys of an older one come first
-	at     Pair
-	buf    []byte
-}
-
-func (r *run) advance() (bool, error) {
-	if r.memory != nil {
-		p, ok := r.memory()
-		r.at = p
-		return ok, nil
-	}
-	klen, err := binary.ReadUvarint(r.r)
-	if err == io.EOF {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read a sort file: %w", err)
-	}
-	vlen, err := binary.ReadUvarint(r.r)
-	if err != nil || klen > math.MaxUint32 || vlen > math.MaxUint32 {
-		return false, fmt.Errorf("read a sort file: bad lengths: %w", errors.Join(err, io.ErrUnexpectedEOF))
-	}
-	n := int(klen + vlen)
-	r.buf = slices.Grow(r.buf[:0], n)[:n]
-	if _, err := io.ReadFull(r.r, r.buf); err != nil {
-		return false, fmt.Errorf("read a sort file: %w", err)
-	}
-	r.at = Pair{r.buf[:klen], r.buf[klen:]}
-	return true, nil
-}
-
-type runHeap []*run
-
-func (h runHeap) Len() int { return len(h) }
-func (h runHeap) Less(i, j int) bool {
-	if c := bytes.Compare(h[i].at.Key, h[j].at.Key); c != 0 {
-		return c < 0
-	}
-	return h[i].age < h[j].age
-}
-func (h runHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)   { *h = append(*h, x.(*run)) }
-func (h *runHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
 }

@@ -33,10 +33,12 @@ const (
 
 // Options tune a Builder.
 type Options struct {
-	TempDir string              // where the sort spills; "" is the system's
-	Memory  int                 // bytes the sort holds; 0 means 48 MiB
-	Keys    func(*KeyRow) error // called for each key, in order; the row is valid during the call; may be nil
-	Before  int64               // Watermark looks for instants before this one, Unix microseconds
+	TempDir string // where the sort spills; "" is the system's
+	Memory  int    // bytes the sort holds; 0 means 32 MiB
+	// Keys is called for each key, in order; it may be nil. The row is valid during the call,
+	// and carries its name in Raw alone.
+	Keys   func(*KeyRow) error
+	Before int64 // Watermark looks for instants before this one, Unix microseconds
 	// Ours reports whether a restore put the job there, so that it is no evidence of how
 	// far the data itself reaches; may be nil.
 	Ours func(db int, id string) bool
@@ -47,7 +49,7 @@ type Builder struct {
 	schema    job.Schema
 	o         Options
 	sorter    *extsort.Sorter
-	counts    Counts
+	counts    Counts            // Kinds is made when asked for
 	queues    map[string]bool   // registered lists, by database and name
 	ambiguous map[string][]byte // names of lists with two readings, by database, kind and queue
 	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
@@ -56,12 +58,23 @@ type Builder struct {
 	worker    job.Worker // being read
 	workers   []job.Worker
 	cur       current
+	names     job.Names
+	kinds     [keyspace.Stream + 1]int64
+	row       KeyRow
 	key, frag []byte
+
+	// What reads elements and fields, made once so that nothing is allocated per key.
+	wants    func(field []byte) bool
+	field    func(field, value []byte) error
+	place    func(e rdb.Element) error
+	link     func(e rdb.Element) error
+	ofWorker func(field, value []byte) error
 }
 
 // current is the key being read, across its parts.
 type current struct {
 	key     job.Key
+	db      int
 	kind    keyspace.Kind
 	digest  xxhash.Digest
 	row     job.Row
@@ -89,13 +102,19 @@ type Counts struct {
 // NewBuilder returns a Builder. Close it.
 func NewBuilder(schema job.Schema, o Options) *Builder {
 	if o.Memory == 0 {
-		o.Memory = 48 << 20
+		o.Memory = 32 << 20
 	}
-	return &Builder{
+	b := &Builder{
 		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),
 		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
-		counts: Counts{Kinds: map[string]int64{}, DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
+		counts: Counts{DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
 	}
+	b.wants, b.field, b.place, b.link = b.wantsField, b.addField, b.addPlace, b.addLink
+	b.ofWorker = func(field, value []byte) error {
+		b.schema.FillWorker(&b.worker, field, value)
+		return nil
+	}
+	return b
 }
 
 // Add takes the next record, or the next part of one, found in that frame of the dump.
@@ -129,7 +148,7 @@ func (b *Builder) start(rec *keyspace.Record, frame int) {
 	if rec.Part == keyspace.First {
 		name = slices.Clone(name) // its memory may be gone when the value's last part comes
 	}
-	c.key, c.kind = b.schema.Classify(name, rec.Kind), rec.Kind
+	c.key, c.kind, c.db = b.schema.Classify(name, rec.Kind), rec.Kind, rec.DB
 	if c.key.Role == job.List && c.key.Place != job.InQueue {
 		b.ambiguous[ambiguity(rec.DB, c.key.Place, string(c.key.Queue))] = slices.Clone(rec.Key)
 	}
@@ -168,14 +187,11 @@ func inDB(db int, name string) string { return fmt.Sprintf("%d/%s", db, name) }
 func (b *Builder) read(rec *keyspace.Record) error {
 	switch b.cur.key.Role {
 	case job.Hash:
-		return b.readHash(rec)
+		return rdb.HashFields(rec, b.wants, b.field)
 	case job.WorkerHash:
-		return rdb.HashFields(rec, nil, func(field, value []byte) error {
-			b.schema.FillWorker(&b.worker, field, value)
-			return nil
-		})
+		return rdb.HashFields(rec, nil, b.ofWorker)
 	case job.List, job.Registry, job.Members:
-		return rdb.Elements(rec, func(e rdb.Element) error { return b.addPlace(rec, e) })
+		return rdb.Elements(rec, b.place)
 	case job.QueueList:
 		return rdb.Elements(rec, func(e rdb.Element) error {
 			b.queues[inDB(rec.DB, string(e.Member))] = true
@@ -184,7 +200,7 @@ func (b *Builder) read(rec *keyspace.Record) error {
 	case job.Owned:
 		switch {
 		case b.cur.key.Part == job.DependenciesPart || b.cur.key.Part == job.DependentsPart:
-			return rdb.Elements(rec, func(e rdb.Element) error { return b.addLink(rec, e.Member) })
+			return rdb.Elements(rec, b.link)
 		case b.cur.key.Part == job.ResultsPart && rec.Part == keyspace.Whole:
 			return b.readResult(rec)
 		}
@@ -194,32 +210,34 @@ func (b *Builder) read(rec *keyspace.Record) error {
 
 // addLink files what a member of a set of dependencies or dependents says under the
 // child: a job has few parents, but may have any number of children.
-func (b *Builder) addLink(rec *keyspace.Record, member []byte) error {
-	child, parent, listed := b.cur.key.ID, member, false
+func (b *Builder) addLink(e rdb.Element) error {
+	child, parent, listed := b.cur.key.ID, e.Member, false
 	if b.cur.key.Part == job.DependentsPart {
-		child, parent, listed = member, child, true
+		child, parent, listed = e.Member, child, true
 	}
 	if len(child) > maxID || len(parent) > maxID {
 		b.counts.Oversized++
 		return nil
 	}
-	return b.file(rec.DB, child, job.AppendLink(b.frag[:0], parent, listed))
+	return b.file(b.cur.db, child, job.AppendLink(b.frag[:0], parent, listed))
 }
 
-func (b *Builder) readHash(rec *keyspace.Record) error {
-	c, payload := &b.cur, b.schema.PayloadField()
-	wants := func(field []byte) bool {
-		wanted := b.schema.Wants(field)
-		c.foreign = c.foreign || !wanted && !b.schema.Owns(field)
-		return wanted
+func (b *Builder) wantsField(field []byte) bool {
+	c := &b.cur
+	wanted := b.schema.Wants(field)
+	if !wanted && !c.row.Exists { // of a job's hash nobody asks
+		c.foreign = c.foreign || !b.schema.Owns(field)
 	}
-	return rdb.HashFields(rec, wants, func(field, value []byte) error {
-		if string(field) == payload {
-			c.head = append(c.head[:0], value[:min(len(value), headBytes)]...)
-		}
-		b.schema.Fill(&c.row, field, value)
-		return nil
-	})
+	return wanted
+}
+
+func (b *Builder) addField(field, value []byte) error {
+	c := &b.cur
+	if string(field) == b.schema.PayloadField() {
+		c.head = append(c.head[:0], value[:min(len(value), headBytes)]...)
+	}
+	b.schema.Fill(&c.row, &b.names, field, value)
+	return nil
 }
 
 // oversized looks at the beginning of a field too large to be read whole. A job's payload
@@ -233,7 +251,7 @@ func (b *Builder) oversized(rec *keyspace.Record) {
 	if string(field) == b.schema.PayloadField() {
 		b.cur.head = append(b.cur.head[:0], head...)
 	}
-	b.schema.Fill(&b.cur.row, field, head)
+	b.schema.Fill(&b.cur.row, &b.names, field, head)
 }
 
 func (b *Builder) readResult(rec *keyspace.Record) error {
@@ -250,7 +268,7 @@ func (b *Builder) readResult(rec *keyspace.Record) error {
 	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], &row))
 }
 
-func (b *Builder) addPlace(rec *keyspace.Record, e rdb.Element) error {
+func (b *Builder) addPlace(e rdb.Element) error {
 	c := &b.cur
 	p := job.Place{Kind: c.key.Place, Queue: c.queue, Score: e.Score, Position: c.pos}
 	if !p.Kind.Ordered() {
@@ -264,15 +282,15 @@ func (b *Builder) addPlace(rec *keyspace.Record, e rdb.Element) error {
 	}
 	if alt != nil {
 		p.Member = string(e.Member)
-		full := inDB(rec.DB, p.Member)
+		full := inDB(c.db, p.Member)
 		if _, seen := b.wip[full]; !seen {
 			b.wip[full] = false // settled once all hashes were seen
 		}
-		if err := b.file(rec.DB, alt, job.AppendPlace(b.frag[:0], p, true)); err != nil {
+		if err := b.file(c.db, alt, job.AppendPlace(b.frag[:0], p, true)); err != nil {
 			return err
 		}
 	}
-	return b.file(rec.DB, id, job.AppendPlace(b.frag[:0], p, false))
+	return b.file(c.db, id, job.AppendPlace(b.frag[:0], p, false))
 }
 
 // file adds one fragment of a job to the sort.
@@ -287,7 +305,7 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 	c := &b.cur
 	digest := int64(c.digest.Sum64())
 	b.counts.Keys++
-	b.counts.Kinds[rec.Kind.String()]++
+	b.kinds[rec.Kind]++
 	b.counts.DBs[rec.DB]++
 	switch {
 	case c.key.Role == job.Unknown:
@@ -301,8 +319,9 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 	if b.o.Keys == nil {
 		return nil
 	}
-	return b.o.Keys(&KeyRow{DB: int32(rec.DB), Key: string(rec.Key), Kind: rec.Kind.String(), Type: int32(rec.Type),
-		Role: roleName(c.key), ExpireAt: rec.ExpireAt, Offset: c.offset, Length: c.length, Frame: int32(c.frame), Digest: digest})
+	b.row = KeyRow{DB: int32(rec.DB), Raw: rec.Key, Kind: rec.Kind.String(), Type: int32(rec.Type),
+		Role: roleName(c.key), ExpireAt: rec.ExpireAt, Offset: c.offset, Length: c.length, Frame: int32(c.frame), Digest: digest}
+	return b.o.Keys(&b.row)
 }
 
 func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
@@ -319,8 +338,9 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 	}
 	part := job.Part{Name: c.key.Part, Type: int32(rec.Type), ExpireAt: rec.ExpireAt, Offset: c.offset,
 		Length: c.length, Frame: int32(c.frame), Digest: digest}
-	if err := b.file(rec.DB, c.key.ID, job.AppendPart(b.frag[:0], part)); err != nil || c.key.Role != job.Hash {
-		return err
+	b.frag = job.AppendPart(b.frag[:0], part)
+	if c.key.Role != job.Hash {
+		return b.file(rec.DB, c.key.ID, b.frag)
 	}
 	if c.row.Func == "" && len(c.head) > 0 {
 		b.schema.FillFunc(&c.row, c.head)
@@ -331,30 +351,7 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 	if !b.carried(&c.row) {
 		b.note(rec.DB, c.key.ID, c.row.CreatedAt, c.row.EnqueuedAt, c.row.StartedAt, c.row.EndedAt, c.row.HeartbeatAt)
 	}
-	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag[:0], &c.row))
-}
-
-// Watermark is the newest instant below Options.Before that any job's hash or result
-// carries, in Unix microseconds; 0 if none does.
-func (b *Builder) Watermark() int64 { return b.watermark }
-
-func (b *Builder) note(db int, id []byte, instants ...int64) {
-	newest := b.watermark
-	for _, t := range instants {
-		if t < b.o.Before {
-			newest = max(newest, t)
-		}
-	}
-	if newest > b.watermark && (b.o.Ours == nil || !b.o.Ours(db, string(id))) {
-		b.watermark = newest
-	}
-}
-
-// carried reports whether the job may have come into the server's data with the worker
-// that ran it: one that outlives the server writes the whole job when it ends, old times
-// included.
-func (b *Builder) carried(r *job.Row) bool {
-	return r.StartedAt != 0 && r.StartedAt < b.o.Before && max(r.EndedAt, r.HeartbeatAt) >= b.o.Before
+	return b.file(rec.DB, c.key.ID, job.AppendHash(b.frag, &c.row))
 }
 
 // Workers returns the workers seen, in the order of the keys.
@@ -371,7 +368,16 @@ func (b *Builder) Registered() map[string][]string {
 }
 
 // Counts is what was seen; jobs are counted while Jobs runs.
-func (b *Builder) Counts() Counts { return b.counts }
+func (b *Builder) Counts() Counts {
+	c := b.counts
+	c.Kinds = map[string]int64{}
+	for kind, n := range b.kinds {
+		if n > 0 {
+			c.Kinds[keyspace.Kind(kind).String()] = n
+		}
+	}
+	return c
+}
 
 // Close frees the sort's files.
 func (b *Builder) Close() error { return b.sorter.Close() }

@@ -6,26 +6,15 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strconv"
-	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
 
 	"rqvault/internal/job"
 )
 
-// Rows per row group: small enough that a group of jobs with long lists of places
-// stays in a few megabytes, large enough for columns to compress.
-const (
-	jobGroup = 20_000
-	keyGroup = 50_000
-	pageSize = 256 << 10
-)
-
 // KeyRow is one key of the dump, in the order of the dump. Key is text; a name that is
-// not UTF-8 is escaped there and stands as it is in Raw.
+// not UTF-8 is escaped there and stands as it is in Raw. Ask Name.
 type KeyRow struct {
 	DB       int32  `parquet:"db"`
 	Key      string `parquet:"key"`
@@ -55,105 +44,8 @@ type jobRow struct {
 	RawID []byte `parquet:"job_id_raw,optional"`
 }
 
-func printable(s string) (text string, raw []byte) {
-	if utf8.ValidString(s) {
-		return s, nil
-	}
-	q := strconv.QuoteToASCII(s)
-	return q[1 : len(q)-1], []byte(s)
-}
-
-// JobsWriter writes jobs.parquet.
-type JobsWriter struct {
-	w   *parquet.GenericWriter[jobRow]
-	buf []jobRow
-}
-
-// fastest is the compression of both tables: they are small beside the dump, and people
-// wait for them.
-var fastest = &zstd.Codec{Level: zstd.SpeedFastest}
-
-// rowsPerWrite is how many rows are handed to the library at once: each call costs.
-const rowsPerWrite = 256
-
-// NewJobsWriter starts a jobs.parquet on w.
-func NewJobsWriter(w io.Writer) *JobsWriter {
-	return &JobsWriter{w: parquet.NewGenericWriter[jobRow](w, parquet.Compression(fastest),
-		parquet.MaxRowsPerRowGroup(jobGroup), parquet.PageBufferSize(pageSize), parquet.CreatedBy("rqvault", "1", ""))}
-}
-
-// Write appends one row, whose slices must not change any more. Rows must come in the
-// order of job.Compare.
-func (w *JobsWriter) Write(r *job.Row) error {
-	row := jobRow{Row: *r}
-	row.ID, row.RawID = printable(r.ID)
-	w.buf = append(w.buf, row)
-	if len(w.buf) < rowsPerWrite {
-		return nil
-	}
-	return w.flush()
-}
-
-func (w *JobsWriter) flush() error {
-	_, err := w.w.Write(w.buf)
-	w.buf = w.buf[:0]
-	return wrapFile(err, "write")
-}
-
-// Close writes the rest and the footer.
-func (w *JobsWriter) Close() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
-	return wrapFile(w.w.Close(), "close")
-}
-
-// KeysWriter writes keys.parquet.
-type KeysWriter struct {
-	w   *parquet.GenericWriter[KeyRow]
-	buf []KeyRow
-}
-
-// NewKeysWriter starts a keys.parquet on w.
-func NewKeysWriter(w io.Writer) *KeysWriter {
-	return &KeysWriter{w: parquet.NewGenericWriter[KeyRow](w, parquet.Compression(fastest),
-		parquet.MaxRowsPerRowGroup(keyGroup), parquet.PageBufferSize(pageSize), parquet.CreatedBy("rqvault", "1", ""))}
-}
-
-// Write appends one row.
-func (w *KeysWriter) Write(r *KeyRow) error {
-	row := *r
-	row.Key, row.Raw = printable(r.Key)
-	w.buf = append(w.buf, row)
-	if len(w.buf) < rowsPerWrite {
-		return nil
-	}
-	return w.flush()
-}
-
-func (w *KeysWriter) flush() error {
-	_, err := w.w.Write(w.buf)
-	w.buf = w.buf[:0]
-	return wrapFile(err, "write")
-}
-
-// Close writes the rest and the footer.
-func (w *KeysWriter) Close() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
-	return wrapFile(w.w.Close(), "close")
-}
-
 // ErrDamaged says that an index file cannot be what we wrote.
 var ErrDamaged = errors.New("damaged index")
-
-func wrapFile(err error, act string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s the index: %w", act, err)
-}
 
 // ReadJobs yields the rows of a jobs.parquet of that size, in order. An error is the
 // last element.

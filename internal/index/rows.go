@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -18,36 +19,61 @@ import (
 // as wanted. An error is the last element.
 func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 	return func(yield func(*job.Row, error) bool) {
-		if b.cur.pending {
-			yield(nil, errors.New("index: the last value has no end"))
-			return
+		b.rows(func() *job.Row { return new(job.Row) }, yield)
+	}
+}
+
+// WriteJobs writes the rows that Jobs yields.
+func (b *Builder) WriteJobs(w *JobsWriter) error {
+	var row job.Row
+	again := func() *job.Row {
+		row = job.Row{Parents: row.Parents[:0], ParentSet: row.ParentSet[:0], ListedBy: row.ListedBy[:0],
+			Places: row.Places[:0], Parts: row.Parts[:0]}
+		return &row
+	}
+	var failed error
+	b.rows(again, func(r *job.Row, err error) bool {
+		if err == nil {
+			err = w.Write(r)
 		}
-		b.settleWip()
-		b.counts.Rows, b.counts.Jobs = 0, 0
-		b.counts.Status, b.counts.Queues = map[string]int64{}, map[string]map[string]int64{}
-		var row *job.Row
-		var key []byte
-		names := job.Names{}
-		for p, err := range b.sorter.All() {
-			if err == nil && (row == nil || string(p.Key) != string(key)) {
-				if row != nil && !b.emit(row, yield) {
-					return
-				}
-				key = append(key[:0], p.Key...)
-				db, id := cutDB(p.Key)
-				row = &job.Row{DB: db, ID: string(id)}
-			}
-			if err == nil {
-				err = row.Merge(p.Value, names, func(pl *job.Place, alt bool) bool { return b.keep(row, pl, alt) })
-			}
-			if err != nil {
-				yield(nil, err)
+		failed = err
+		return err == nil
+	})
+	return failed
+}
+
+// rows merges the fragments of each job into an empty row, which it asks for.
+func (b *Builder) rows(empty func() *job.Row, yield func(*job.Row, error) bool) {
+	if b.cur.pending {
+		yield(nil, errors.New("index: the last value has no end"))
+		return
+	}
+	b.settleWip()
+	b.counts.Rows, b.counts.Jobs = 0, 0
+	b.counts.Status, b.counts.Queues = map[string]int64{}, map[string]map[string]int64{}
+	var row *job.Row
+	var key []byte
+	keep := func(pl *job.Place, alt bool) bool { return b.keep(row, pl, alt) }
+	for p, err := range b.sorter.All() {
+		if err == nil && (row == nil || !bytes.Equal(p.Key, key)) {
+			if row != nil && !b.emit(row, yield) {
 				return
 			}
+			key = append(key[:0], p.Key...)
+			db, id := cutDB(p.Key)
+			row = empty()
+			row.DB, row.ID = db, string(id)
 		}
-		if row != nil {
-			b.emit(row, yield)
+		if err == nil {
+			err = row.Merge(p.Value, &b.names, keep)
 		}
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+	}
+	if row != nil {
+		b.emit(row, yield)
 	}
 }
 
@@ -96,7 +122,7 @@ func (b *Builder) keep(row *job.Row, p *job.Place, alt bool) bool {
 			func(list string) bool { return b.queues[inDB(int(row.DB), list)] })
 		p.Kind, p.Queue = k.Place, string(k.Queue)
 	}
-	if len(row.Places) >= maxPlaces {
+	if len(row.Places) > maxPlaces { // it is among them already
 		row.Problem = fmt.Sprintf("stands in more than %d places", maxPlaces)
 		return false
 	}

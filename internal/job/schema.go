@@ -77,8 +77,8 @@ type Schema interface {
 	// Owns reports whether the library itself writes that field into a job's hash.
 	Owns(field []byte) bool
 	// Fill copies one field of a job's hash into the row; a value it cannot read is
-	// noted in row.Problem, without the value.
-	Fill(row *Row, field, value []byte)
+	// noted in row.Problem, without the value. names keeps what rows share; it may be nil.
+	Fill(row *Row, names *Names, field, value []byte)
 	// PayloadField is the field whose presence makes a hash a job.
 	PayloadField() string
 	// Mask returns what may be seen of one field of a job's hash or results where payloads

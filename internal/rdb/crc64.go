@@ -53,6 +53,14 @@ func makeCarryTables(one *crcTables) *crcTables {
 
 // crcUpdate carries a checksum over more bytes.
 func crcUpdate(crc uint64, p []byte) uint64 {
+	if canFold && len(p) >= 2*foldBlock {
+		return crcFold(crc, p)
+	}
+	return crcByTables(crc, p)
+}
+
+// crcByTables is crcUpdate on any processor.
+func crcByTables(crc uint64, p []byte) uint64 {
 	for len(p) >= 3*lane {
 		a, b, c := crcLanes(crc, (*[3 * lane]byte)(p))
 		crc = crcJoin(crcJoin(a, b), c)

@@ -30,14 +30,3 @@ func TestCRC(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkCRC(b *testing.B) {
-	p := make([]byte, 1<<20)
-	for i := range p {
-		p[i] = byte(i * i)
-	}
-	b.SetBytes(int64(len(p)))
-	for b.Loop() {
-		crcUpdate(0, p)
-	}
-}

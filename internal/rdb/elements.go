@@ -43,26 +43,26 @@ func HashFields(rec *keyspace.Record, wanted func(field []byte) bool, fn func(fi
 	if d.shape.kind != keyspace.Hash {
 		return d.fail(unsupported(0, "%s is no hash", d.shape.name))
 	}
-	d.wanted = wanted
-	d.fn = func(e Element) error { return fn(e.Member, e.Value) }
+	d.wanted, d.fieldFn = wanted, fn
 	return d.fail(d.elements())
 }
 
 // decoder reads the elements of one record. It is pooled, since its scratch space
 // escapes into callbacks.
 type decoder struct {
-	rec    *keyspace.Record
-	shape  *shape
-	b      []byte
-	fn     func(e Element) error
-	wanted func(field []byte) bool
-	field  Element // first half of a pair
-	skip   bool    // second half of the pair is not wanted
-	expiry int64   // of the hash field, Unix ms, 0 for none; for Decode
-	min    int64   // what relative expiries count from
-	nums   [2][24]byte
-	texts  [3][]byte // decompressed strings: node, member, value
-	abort  error     // error of fn
+	rec     *keyspace.Record
+	shape   *shape
+	b       []byte
+	fn      func(e Element) error
+	fieldFn func(field, value []byte) error // in place of fn, for a hash
+	wanted  func(field []byte) bool
+	field   Element // first half of a pair
+	skip    bool    // second half of the pair is not wanted
+	expiry  int64   // of the hash field, Unix ms, 0 for none; for Decode
+	min     int64   // what relative expiries count from
+	nums    [2][24]byte
+	texts   [3][]byte // decompressed strings: node, member, value
+	abort   error     // error of fn
 }
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
@@ -107,7 +107,11 @@ func (d *decoder) fail(err error) error {
 
 // emit hands an element to the callback.
 func (d *decoder) emit(e Element) error {
-	d.abort = d.fn(e)
+	if d.fieldFn != nil {
+		d.abort = d.fieldFn(e.Member, e.Value)
+	} else {
+		d.abort = d.fn(e)
+	}
 	return d.abort
 }
 
@@ -156,7 +160,7 @@ func (d *decoder) elements() error {
 		if i >= len(d.b) && n == math.MaxUint64 {
 			return nil
 		}
-		if i, err = one(i); err != nil {
+		if i, err = one(d, i); err != nil {
 			return err
 		}
 	}
@@ -167,33 +171,33 @@ func (d *decoder) elements() error {
 }
 
 // element returns the reader for one string, node or pair of the value's encoding.
-func (d *decoder) element() func(i int) (int, error) {
+func (d *decoder) element() func(d *decoder, i int) (int, error) {
 	switch d.shape.enc {
 	case encPlain:
 		switch d.shape.kind {
 		case keyspace.Hash:
-			return d.pair
+			return (*decoder).pair
 		case keyspace.List, keyspace.Set:
-			return d.member
+			return (*decoder).member
 		}
 	case encScoreTxt:
-		return d.scoredText
+		return (*decoder).scoredText
 	case encScoreBin:
-		return d.scored
+		return (*decoder).scored
 	case encTTL, encTTLRC:
-		return d.ttlPair
+		return (*decoder).ttlPair
 	case encTTLAfter:
-		return d.pairTTL
+		return (*decoder).pairTTL
 	case encZipmap:
-		return d.zipmap
+		return (*decoder).zipmap
 	case encIntset:
-		return d.intset
+		return (*decoder).intset
 	case encQuick2:
-		return d.node
+		return (*decoder).node
 	case encZiplist, encQuick1:
-		return func(i int) (int, error) { return d.packed(i, &ziplists) }
+		return (*decoder).ziplist
 	case encListpack, encTTLPack, encTTLPack0:
-		return func(i int) (int, error) { return d.packed(i, &listpacks) }
+		return (*decoder).listpack
 	}
 	return nil
 }

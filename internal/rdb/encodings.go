@@ -25,6 +25,9 @@ func (d *decoder) pair(i int) (int, error) {
 		return i, err
 	}
 	if d.wanted != nil && !d.wanted(field) {
+		if _, end, ok := shortAt(d.b, i); ok {
+			return end, nil
+		}
 		_, end, err := stringAt(d.b, i)
 		return end, err
 	}
@@ -147,6 +150,10 @@ func (d *decoder) node(i int) (int, error) {
 	}
 	return d.packed(i, &listpacks)
 }
+
+func (d *decoder) listpack(i int) (int, error) { return d.packed(i, &listpacks) }
+
+func (d *decoder) ziplist(i int) (int, error) { return d.packed(i, &ziplists) }
 
 // packed reads a listpack or ziplist whose entries are elements, pairs or triplets.
 func (d *decoder) packed(i int, p *packing) (int, error) {

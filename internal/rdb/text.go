@@ -34,6 +34,9 @@ func text(b []byte, h stringHead, scratch []byte, max uint64) (s, grown []byte, 
 // textAt decodes the string that begins at b[i] and returns where it ends. Errors
 // have their offset relative to b.
 func textAt(b []byte, i int, scratch []byte) (s, grown []byte, end int, err error) {
+	if from, end, ok := shortAt(b, i); ok {
+		return b[from:end], scratch, end, nil
+	}
 	h, end, err := stringAt(b, i)
 	if err != nil {
 		return nil, scratch, end, err
@@ -43,6 +46,20 @@ func textAt(b []byte, i int, scratch []byte) (s, grown []byte, end int, err erro
 	}
 	s, scratch, err = text(b[i:end], h, scratch, maxText)
 	return s, scratch, end, shift(err, i)
+}
+
+// shortAt tells where the string at b[i] lies if it is plain and its length takes one or two
+// bytes, as that of nearly every string does. It is small enough to stand where it is used.
+func shortAt(b []byte, i int) (from, end int, ok bool) {
+	if i+1 >= len(b) || b[i] >= 0x80 {
+		return 0, 0, false
+	}
+	if b[i] < 0x40 {
+		from, end = i+1, i+1+int(b[i])
+	} else {
+		from, end = i+2, i+2+(int(b[i]&0x3f)<<8|int(b[i+1]))
+	}
+	return from, end, end <= len(b)
 }
 
 // maxText bounds one decompressed string in bytes: Redis' own default limit for a

@@ -37,27 +37,27 @@ func (Schema) Wants(field []byte) bool {
 
 // Fill copies one field into the row. An unreadable value would make a worker exit,
 // so it is noted in row.Problem by the field's name.
-func (Schema) Fill(row *job.Row, field, value []byte) {
+func (Schema) Fill(row *job.Row, names *job.Names, field, value []byte) {
 	ok := true
 	switch string(field) {
 	case payload:
 		row.Exists = true
 	case "status":
-		row.Status = job.Status(value)
+		row.Status = job.Status(names.One(value))
 		ok = len(value) == 0 || row.Status.Known()
 		if !ok {
 			row.Status = "unknown"
 		}
 	case "origin":
-		row.Queue = string(value)
+		row.Queue = names.One(value)
 	case "description":
-		if name := funcOfCall(value); name != "" {
-			row.Func = name
+		if name := funcOfCall(value); len(name) > 0 {
+			row.Func = names.One(name)
 		}
 	case "worker_name":
-		row.Worker = string(value)
+		row.Worker = names.One(value)
 	case "group_id":
-		row.Group = string(value)
+		row.Group = names.One(value)
 	case "dependency_id":
 		if len(row.Parents) == 0 && len(value) > 0 {
 			row.Parents = []string{string(value)}
@@ -292,12 +292,12 @@ func (Schema) Queue(now time.Time) map[string]string {
 
 // funcOfCall takes the dotted name off a description such as "pkg.mod.f(1, 2)". A
 // description the user wrote has no such form and yields nothing.
-func funcOfCall(description []byte) string {
+func funcOfCall(description []byte) []byte {
 	i := bytes.IndexByte(description, '(')
 	if i <= 0 || i > maxFunc || !dotted(description[:i]) {
-		return ""
+		return nil
 	}
-	return string(description[:i])
+	return description[:i]
 }
 
 func dotted(b []byte) bool {

@@ -81,7 +81,7 @@ func filled(t testing.TB, fields ...string) job.Row {
 		if !schema.Wants([]byte(fields[i])) {
 			t.Errorf("field %s is not wanted", fields[i])
 		}
-		schema.Fill(&row, []byte(fields[i]), []byte(fields[i+1]))
+		schema.Fill(&row, nil, []byte(fields[i]), []byte(fields[i+1]))
 	}
 	return row
 }
@@ -302,7 +302,7 @@ func FuzzFill(f *testing.F) {
 			return
 		}
 		var row job.Row
-		schema.Fill(&row, field, value)
+		schema.Fill(&row, nil, field, value)
 		if row.Problem != "" && row.Problem != "unreadable field "+string(field) {
 			t.Errorf("%s=%q: got problem %q", field, value, row.Problem)
 		}

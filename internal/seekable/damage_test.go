@@ -39,7 +39,7 @@ func TestEveryBitFlip(t *testing.T) {
 			}
 		}
 	}
-	if limit := len(b) / 20; harmless > limit {
+	if limit := len(b) / 16; harmless > limit {
 		t.Errorf("%d flips of %d bits went unnoticed, want at most %d", harmless, len(b)*8, limit)
 	}
 }

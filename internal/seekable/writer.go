@@ -19,8 +19,6 @@ import (
 	"math"
 	"runtime"
 	"sync"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -32,9 +30,9 @@ const (
 	maxFrames      = 0x8000000 // of the format
 )
 
-// Options tune a Writer; the zero value is the default level on all processors.
+// Options tune a Writer; the zero value is the level that pays, on all processors.
 type Options struct {
-	Fast    bool // zstd's fastest level instead of its default
+	Fast    bool // zstd's fastest level, even where its default level would save much
 	Workers int  // frames compressed at once; 0 means one per processor
 }
 
@@ -50,6 +48,7 @@ type Writer struct {
 	work    chan *task
 	order   chan *task
 	frames  []Frame
+	trials  trials
 	workers sync.WaitGroup
 	written chan struct{}
 	mu      sync.Mutex
@@ -60,10 +59,12 @@ type Writer struct {
 }
 
 type task struct {
-	raw  []byte
-	done func()
-	out  []byte
-	fin  chan struct{}
+	raw   []byte
+	done  func()
+	out   []byte
+	fin   chan struct{}
+	trial *trial // the level it is packed at
+	tries bool   // it is the one that decides that
 }
 
 // NewWriter starts a Writer on w.
@@ -71,21 +72,16 @@ func NewWriter(w io.Writer, o Options) (*Writer, error) {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	level := zstd.SpeedDefault
-	if o.Fast {
-		level = zstd.SpeedFastest
-	}
 	s := &Writer{
 		w:       w,
+		trials:  trials{fast: o.Fast},
 		work:    make(chan *task),
 		order:   make(chan *task, o.Workers),
 		written: make(chan struct{}),
 	}
 	free := &sync.Pool{}
 	for range o.Workers {
-		// A single segment makes even the smallest frame declare its size.
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level),
-			zstd.WithWindowSize(1<<20), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(true))
+		p, err := newPacker()
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
@@ -95,7 +91,7 @@ func NewWriter(w io.Writer, o Options) (*Writer, error) {
 				if buf == nil {
 					buf = new([]byte)
 				}
-				t.out = enc.EncodeAll(t.raw, (*buf)[:0])
+				t.out = p.pack(t, (*buf)[:0])
 				if t.done != nil {
 					t.done()
 				}
@@ -152,6 +148,7 @@ func (s *Writer) WriteFrame(raw []byte, done func()) error {
 		return errors.Join(err, s.misuse(len(raw)))
 	}
 	t := &task{raw: raw, done: done, fin: make(chan struct{})}
+	t.trial, t.tries = s.trials.next()
 	s.order <- t
 	s.work <- t
 	return nil
