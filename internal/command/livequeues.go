@@ -62,7 +62,7 @@ func queuesNow(ctx context.Context, s *live.Server, db int, schema rq.Schema) (w
 	for i, r := range replies {
 		var row job.Row
 		if fields := texts(r); len(fields) == 1 && l.Queues[i].Jobs > 0 {
-			schema.Fill(&row, []byte("enqueued_at"), []byte(fields[0]))
+			schema.Fill(&row, nil, []byte("enqueued_at"), []byte(fields[0]))
 		}
 		if row.EnqueuedAt != 0 {
 			l.Queues[i].Oldest = time.UnixMicro(row.EnqueuedAt)

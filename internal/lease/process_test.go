@@ -220,6 +220,7 @@ func (c *crew) turns(old entry) entry {
 		if len(led) == len(c.procs) {
 			return old
 		}
+		c.firm(old) // so long that each of the others has looked, not only the one just started
 		at := monotonic()
 		c.procs[old.name].End(syscall.SIGTERM, slack)
 		next := c.leader(old.generation)
