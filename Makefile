@@ -44,6 +44,12 @@ demo-s3: ## the same in short, with the snapshots in an S3 bucket
 	@$(MAKE) build
 	@tools/demo-s3.sh
 
+.PHONY: drill
+drill: ## train for an outage, in ten minutes: docs/runbook.md on a private Redis
+	@tools/setup.sh demo
+	@$(MAKE) build
+	@tools/drill.sh
+
 # For make ledger and make healthy: how often, from which seed, how long jobs are produced
 # in a run, how many a second, how many runs work at once, and (for ledger) which outage and policy, as go
 # test -run wants them, such as ONLY='FLUSHALL/at-most-once'.

@@ -44,9 +44,12 @@ func missing(parents, now, then []string) []string {
 // children, and that is right, as long as another is still to end. If none is, the end of
 // the last found no child to start.
 func (r *Result) orphans(o *Options, live Rows) error {
-	parents := map[JobKey]job.Status{}
+	parents, open := map[JobKey]job.Status{}, map[JobKey]bool{}
 	for i := range r.Findings {
 		f := &r.Findings[i]
+		if f.Action != None && f.Status != "" && !f.Status.Ended() {
+			open[f.Key()] = true // it is held, or comes back: it has not ended
+		}
 		if f.Orphan == nil {
 			continue
 		}
@@ -77,7 +80,7 @@ func (r *Result) orphans(o *Options, live Rows) error {
 		}
 		pending := func(p string) bool {
 			s := parents[JobKey{f.DB, p}]
-			return s != "" && s != job.Finished && !forgot(p)
+			return s != "" && s != job.Finished && !forgot(p) || s == "" && open[JobKey{f.DB, p}]
 		}
 		// One that is gone may have been deleted by a person, who then wants no children.
 		unknown := func(p string) bool {

@@ -111,3 +111,33 @@ func TestSettledIsWrittenOnce(t *testing.T) {
 		t.Error("half a fingerprint was taken")
 	}
 }
+
+// A child whose one parent has ended, and whose other is held for a person, waits rightly.
+func TestAChildOfAHeldParentWaits(t *testing.T) {
+	family := func(listedBy ...string) *job.Row {
+		return row("child", job.Deferred, func(r *job.Row) {
+			r.Parents, r.ParentSet, r.ListedBy = []string{"ended", "held"}, []string{"ended", "held"}, listedBy
+		})
+	}
+	brief := func(r *job.Row) { r.HasResultTTL, r.ResultTTL = true, 1 }
+	for name, c := range map[string]struct {
+		listed []string
+		want   verify.Verdict
+	}{
+		"the held one knows of it": {[]string{"held"}, verify.Intact},
+		"it does not":              {nil, verify.Misplaced},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := against(&fakeLive{looks: [][]*job.Row{{family(c.listed...)}}, facts: sameFacts(nil), atomic: true},
+				family("ended", "held"), row("ended", job.Queued, brief), row("held", job.Queued, lasting))
+			o.Assume, o.Policy = lineage.Vanished, verify.AtMostOnce
+			r, err := verify.Against(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := verdictOf(r, "child"); v != c.want {
+				t.Errorf("%s: the child is %s, want %s (%+v)", name, v, c.want, r.Findings)
+			}
+		})
+	}
+}

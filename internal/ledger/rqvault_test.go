@@ -40,6 +40,7 @@ type finding struct {
 	JobID                          string `json:"job_id"`
 	Queue, Status, Verdict, Action string
 	Reason                         string
+	Evidence                       []string
 }
 
 // acts reports whether a restore would do something about the job.
@@ -53,6 +54,11 @@ type diffDoc struct {
 	Findings       []finding
 }
 
+// open are the findings that a restore would act on, and those that wait for a time.
+func (d *diffDoc) open() []finding {
+	return slices.DeleteFunc(slices.Clone(d.Findings), func(f finding) bool { return !f.acts() && f.Verdict != "in_flight" })
+}
+
 func (d *diffDoc) acts() bool {
 	return slices.ContainsFunc(d.Findings, func(f finding) bool { return f.acts() })
 }
@@ -63,6 +69,7 @@ type outcome struct {
 }
 
 type restoreDoc struct {
+	Mode     string
 	Counts   map[string]int
 	Outcomes []outcome
 }

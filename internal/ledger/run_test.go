@@ -122,8 +122,8 @@ func (r *run) recover() {
 			args = append(args, "--assume", "vanished") // diff says so to those who know that nobody deleted jobs
 			d = r.diff(args)
 		}
-		if round > 5 {
-			r.t.Fatalf("after %d rounds there is still something to do, or to wait for: %+v", round-1, d.Findings)
+		if round > 8 {
+			r.t.Fatalf("after %d rounds there is still something to do, or to wait for: %+v", round-1, d.open())
 		}
 		if d.acts() {
 			r.restore(args)
@@ -135,11 +135,12 @@ func (r *run) recover() {
 		d = r.diff(args)
 		until, flying := named(&d)
 		switch {
+		case d.acts(): // the jobs that may still be running can wait
 		case flying && r.wait:
 			<-slots
 			<-time.After(time.Until(until) + time.Second)
 			slots <- struct{}{}
-		case !d.acts():
+		default:
 			r.settle(round + 1)
 			return
 		}
@@ -148,7 +149,10 @@ func (r *run) recover() {
 
 func (r *run) diff(args []string) (d diffDoc) {
 	r.program.run(&d, []int{0, 3}, append([]string{"diff"}, args...)...)
-	r.b.said = append(r.b.said, d.Findings...)
+	for _, f := range d.Findings {
+		f.Verdict += " (" + d.Mode + ")"
+		r.b.said = append(r.b.said, f)
+	}
 	for _, f := range d.Findings {
 		if f.Action == "hold" && r.b.held != nil {
 			r.b.held[f.JobID] = true
@@ -162,6 +166,7 @@ func (r *run) restore(args []string) {
 		var d restoreDoc
 		code := r.program.run(&d, []int{0, 6}, append([]string{"restore", "--apply"}, args...)...)
 		for _, o := range d.Outcomes {
+			r.b.said = append(r.b.said, finding{JobID: o.JobID, Verdict: "restore " + d.Mode, Action: o.Action, Reason: o.Result + ", " + o.Reason})
 			if o.Result == "restored" || o.Result == "repaired" {
 				r.b.restored[o.JobID] = true
 			}
