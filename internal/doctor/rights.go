@@ -20,7 +20,7 @@ type Purpose struct {
 var Purposes = []Purpose{
 	{"backup --via scan", strings.Fields("ping info time select scan dump pttl pexpiretime memory|usage")},
 	{"diff", strings.Fields("hscan exists")},
-	{"restore --apply", strings.Fields("evalsha script|load restore hset hget hmget hexists sadd srem zadd zrem zscore lrem smembers hgetall lpush rpush linsert lpos lrange llen ltrim " +
+	{"restore --apply", strings.Fields("evalsha script|load restore hset hget hmget hexists sadd srem zadd zrem zscore lrem smembers hgetall lpush rpush lindex linsert lpos lrange llen ltrim " +
 		"xadd xsetid pexpireat persist expire del hkeys hdel")},
 }
 
