@@ -66,6 +66,12 @@ ledger: ## lose real work in five ways, RUNS (20) times each, and count what bec
 	cd internal/ledger && go test -count 1 -timeout 6h -parallel 60 -run "^TestLedger$$/^outage$$/$(ONLY)" \
 		-args -runs $(RUNS) -seed $(SEED) -duration $(DURATION) -rate $(RATE) -at-once $(AT_ONCE) -table ../../docs/recovery.md
 
+.PHONY: soak
+soak: DURATION = 30m
+soak: ## two daemons and two sources for half an hour (DURATION), while everything fails in turn
+	@tools/setup.sh test
+	cd internal/soak && go test -count 1 -timeout 6h -v -run '^TestSoak$$' -args -duration $(DURATION) -seed $(SEED)
+
 .PHONY: healthy
 healthy: RUNS ?= 100
 healthy: ## see that a Redis which only works on gives no false alarm, in RUNS (100) runs

@@ -193,7 +193,7 @@ const probeKey = "rq:rqvault-doctor"
 // arguments are what commands are asked about with; the others take the key alone.
 var arguments = map[string]string{"ping": "", "info": "", "time": "", "scan": "0", "hscan": "KEY 0", "evalsha": "0 0", "script|load": "x",
 	"restore": "KEY 0 x", "hset": "KEY f v", "hget": "KEY f", "hmget": "KEY f", "hexists": "KEY f", "sadd": "KEY m", "srem": "KEY m",
-	"zadd": "KEY 0 m", "zrem": "KEY m", "zscore": "KEY m", "lrem": "KEY 0 m", "lpush": "KEY m", "rpush": "KEY m", "linsert": "KEY before a b",
+	"zadd": "KEY 0 m", "zrem": "KEY m", "zscore": "KEY m", "lrem": "KEY 0 m", "lpush": "KEY m", "rpush": "KEY m", "lindex": "KEY 0", "linsert": "KEY before a b",
 	"lpos": "KEY m", "lrange": "KEY 0 0", "ltrim": "KEY 0 0", "xadd": "KEY * f v", "xsetid": "KEY 0-1", "pexpireat": "KEY 1", "expire": "KEY 1",
 	"hdel": "KEY f"}
 

@@ -36,7 +36,7 @@ type deed struct {
 var errNetwork = errors.New("the network failed")
 
 func newWorld(t testing.TB, seed uint64) *world {
-	return &world{t: t, random: rand.New(rand.NewPCG(seed, 1))}
+	return &world{t: t, random: rand.New(&shared{source: rand.NewPCG(seed, 1)})}
 }
 
 // link is one contender's way to the cell.
@@ -188,4 +188,16 @@ func clock(rate float64, offset time.Duration) func() time.Time {
 	return func() time.Time {
 		return start.Add(offset + time.Duration(rate*float64(time.Since(start)))).Round(0)
 	}
+}
+
+// shared is a source of random numbers for several goroutines.
+type shared struct {
+	mu     sync.Mutex
+	source rand.Source
+}
+
+func (s *shared) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source.Uint64()
 }
