@@ -119,7 +119,7 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 			}
 			if p.snap != nil && p.live != nil {
 				c.survivor(p.snap, p.live)
-				c.note(p.snap, p.live)
+				f.torn = c.note(p.snap, p.live)
 				f.Moving = true
 			}
 			f.Moving = f.Moving || p.snap != nil && c.Cut[p.snap.DB] // the signs may have been moving

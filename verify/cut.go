@@ -61,12 +61,14 @@ func newSigns() *signs {
 	return &signs{cut: map[int32]*sightings{}, unlisted: map[queueName]*unlisted{}, ended: map[JobKey]string{}, dbs: map[int32]bool{}, again: map[int32]bool{}, registries: map[registryName]*lostRegistry{}}
 }
 
-// note looks at one job that both sides know something of.
-func (c *Context) note(s, l *job.Row) {
+// note looks at one job that both sides know something of, and reports whether it is such a
+// sign itself.
+func (c *Context) note(s, l *job.Row) bool {
 	if c.signs == nil || !s.Exists {
-		return
+		return false
 	}
-	if sign := c.vanished(s, l); sign != "" {
+	sign := c.vanished(s, l)
+	if sign != "" {
 		if c.signs.cut[s.DB] == nil {
 			c.signs.cut[s.DB] = &sightings{first: sign}
 		}
@@ -77,6 +79,7 @@ func (c *Context) note(s, l *job.Row) {
 	c.noteRegistry(s, l)
 	c.noteUnlisted(s, l)
 	c.noteChild(s, l)
+	return sign != ""
 }
 
 // vanished says which key of the job is gone that RQ would not have removed, "" if none.

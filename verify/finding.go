@@ -111,6 +111,7 @@ type Finding struct {
 	Follows []string    `json:"-"`
 	created int64       // when the snapshot's job was, Unix microseconds; 0 if it has none
 	deleted bool        // gone, though RQ would still have the record of its end
+	torn    bool        // keys of it vanished that RQ does not remove
 }
 
 // Raw returns the bytes of a name that JSON cannot carry as a string; nil for all others.

@@ -272,9 +272,10 @@ func (o *Options) judge(c *Context, facts lineage.Facts, live Rows) (*Result, er
 }
 
 // settle notes a job that needs nothing, where live lost something: once it has left, no
-// comparison can know that any more, but for those that the ledger has.
+// comparison can know that any more, but for those that the ledger has. One that tells that
+// keys vanished will tell so again, and would then seem to have lost them since.
 func (r *Result) settle(c *Context, f *Finding) {
-	if f.Action == None && f.created != 0 && (c.lossy(f.DB) || c.Cut[f.DB]) && !c.signed(f.Key()) {
+	if f.Action == None && f.created != 0 && !f.torn && (c.lossy(f.DB) || c.Cut[f.DB]) && !c.signed(f.Key()) {
 		r.Settled.insert(f.DB, fingerprint(f.JobID, f.created))
 	}
 }

@@ -96,6 +96,25 @@ func TestKeysThatVanishOnceMore(t *testing.T) {
 	})
 }
 
+// A job that had ended, and whose hash had vanished before the restore looked, is no sign
+// that keys vanished after it.
+func TestOldSignsAreNotNew(t *testing.T) {
+	only := func(r *job.Row) { r.Exists = false }
+	const one, two = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	synctest.Test(t, func(t *testing.T) {
+		snap := []*job.Row{row(one, job.Queued, lasting), row(two, job.Queued, lasting)}
+		torn := row(one, job.Queued, only, func(r *job.Row) { r.Places = []job.Place{{Kind: job.InFinished, Queue: "q", Score: sec(after(86400))}} })
+		s := settledBy(t, &fakeLive{looks: [][]*job.Row{{torn, snap[1]}}, facts: sameFacts(nil)}, "", snap...)
+		r, err := verify.Against(t.Context(), against(&fakeLive{looks: [][]*job.Row{{torn}}, facts: sameFacts(nil), settled: s}, snap...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := verdictOf(r, two); v != verify.Completed {
+			t.Errorf("a survivor that left is %s: %v", v, r.Lineage.Reasons)
+		}
+	})
+}
+
 func TestSettledIsWrittenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		snap := []*job.Row{row("a", job.Queued), row("b", job.Queued)}
