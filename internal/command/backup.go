@@ -81,6 +81,8 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	if progress != nil {
 		bo.Progress = progress
+	} else if e.phases != nil {
+		bo.Progress = e.phases
 	}
 	defer boundMemory()()
 	began := e.now()

@@ -26,10 +26,11 @@ type charge struct {
 	cat   *snapshot.Catalog
 	facts alarm.Facts
 	since time.Time // when this process first heard of the source
+	spent map[watch.Task][]watch.Phase
 }
 
 func newCharge(l *leader, name string) *charge {
-	return &charge{l: l, name: name, facts: alarm.Facts{Source: name}, since: l.d.e.now()}
+	return &charge{l: l, name: name, facts: alarm.Facts{Source: name}, spent: map[watch.Task][]watch.Phase{}, since: l.d.e.now()}
 }
 
 // spec is one task of a source: its times, and how old its last success may be.
@@ -139,6 +140,24 @@ func (s *charge) recall(ctx context.Context, store snapshot.Store) {
 		}
 	}
 	s.look(ctx)
+}
+
+// spend notes what the last run of a task spent its time on.
+func (s *charge) spend(task watch.Task, on []watch.Phase) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(on) > 0 {
+		s.spent[task] = on
+	}
+}
+
+// spentOn returns that, once.
+func (s *charge) spentOn(task watch.Task) []watch.Phase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	on := s.spent[task]
+	delete(s.spent, task)
+	return on
 }
 
 func (s *charge) succeeded(task watch.Task, at time.Time) {

@@ -351,6 +351,7 @@ for i in range(5): queue('q').enqueue('tasks.note', i, job_id='o%d' % i)
 		return !slices.ContainsFunc([]string{
 			`rqvault_snapshot_jobs{queue="q",source="default",status="queued"} 5`, `rqvault_last_run_ok{source="default",task="drill"} 1`,
 			`rqvault_diff_jobs{source="default",verdict="intact"} 5`, `rqvault_lease_leader{lease="main"} 1`, `rqvault_redis_up{source="default"} 1`,
+			`rqvault_last_run_phase_duration_seconds{phase="read",source="default",task="backup"}`, `rqvault_last_run_phase_duration_seconds{phase="load",source="default",task="drill"}`,
 			`rqvault_last_run_ok{source="default",task="fsck"} 1`, `rqvault_last_run_ok{source="default",task="prune"} 1`,
 		}, func(want string) bool { return !strings.Contains(page, want) })
 	})

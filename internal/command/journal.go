@@ -94,8 +94,12 @@ func (l *leader) Failed(id schedule.ID, slot time.Time, try int, err error, agai
 func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
 	task := watch.Task(id.Name)
 	why := reasonOf(o.Err)
-	l.d.metrics.RunEnded(watch.Run{Source: id.Source, Task: task, Started: o.Began, Ended: o.Ended, Reason: why})
 	s := l.charge(id.Source)
+	var on []watch.Phase
+	if s != nil {
+		on = s.spentOn(task)
+	}
+	l.d.metrics.RunEnded(watch.Run{Source: id.Source, Task: task, Started: o.Began, Ended: o.Ended, Reason: why, Phases: on})
 	if o.Missed > 0 {
 		l.d.log.Warn("made up for missed runs", "source", id.Source, "task", id.Name, "missed", o.Missed)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/backup"
+	"rqvault/internal/lease"
 	"rqvault/internal/snapshot"
 )
 
@@ -94,7 +95,7 @@ func (e *env) removeAll(c *cli.Context, cat *snapshot.Catalog, kept *backup.Rete
 	if _, err := cat.Rescan(c.Context); err != nil { // a stopped run may have left a snapshot without its marker
 		return err
 	}
-	err := kept.Remove(c.Context, nil)
+	err := kept.Remove(c.Context, lease.Check)
 	if errors.Is(err, backup.ErrFrozen) { // since we looked
 		return e.mayNot(c, kept, err)
 	}

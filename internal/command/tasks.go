@@ -39,8 +39,9 @@ func (s *charge) command(ctx context.Context, name string, doc any, args ...stri
 		}
 	}
 	var out, complaints bytes.Buffer
-	e := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints}
+	e := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, phases: &phases{now: s.l.d.e.now}}
 	err := e.execute(ctx)
+	s.spend(watch.Task(name), e.phases.all())
 	code := e.exit(ctx, err)
 	d := done{code: code, err: err, out: out.Bytes()}
 	if doc != nil && (code == exitOK || code == exitFindings || code == exitDamaged || code == exitPartly) {
@@ -199,6 +200,7 @@ func (s *charge) drill(ctx context.Context, _ time.Time) error {
 	}
 	d := s.command(ctx, "drill", &out, args...)
 	if d.code == exitOK || d.code == exitFindings {
+		s.spend(watch.Drill, drilled(out.Seconds))
 		s.l.d.metrics.Drilled(s.name, out.Snapshot.Time(), time.Duration(out.Seconds["recovery"]*float64(time.Second)), out.OK)
 	}
 	return d.failed()

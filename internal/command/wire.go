@@ -35,6 +35,7 @@ type env struct {
 	storeUnset bool
 	out, err   io.Writer
 	bar        *bar
+	phases     *phases // where the daemon wants to know what a backup spends its time on
 	schema     rq.Schema
 }
 
