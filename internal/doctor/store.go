@@ -61,7 +61,7 @@ func judgeRestarted(f *Facts) finding {
 	switch {
 	case then.RunID == "" || then.RunID == now["run_id"]:
 		return ok("it is the same Redis process as at the last snapshot")
-	case then.ReplID != "" && then.ReplID == now["master_replid2"] && up > f.At.Sub(then.At):
+	case then.ReplID != "" && then.ReplID == now["master_replid2"] && up-time.Second > f.At.Sub(then.At):
 		return warn("since the last snapshot another server took over (failover): see whether it had everything")
 	}
 	return warn("Redis was started %s ago, after the last snapshot: see whether it came back with everything", span(up)).with("uptime_seconds", int64(up.Seconds()))
