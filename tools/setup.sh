@@ -154,6 +154,7 @@ need_debian() {
 	[[ -s .bin/$release.tar ]] && return
 	say "making a clean Debian $release (once, takes minutes)"
 	root=$(as_root mktemp -d /tmp/rqvault-debian-XXXXXX)
+	as_root chmod 755 "$root" # it becomes a /, which others than root must enter
 	as_root debootstrap --variant=minbase --include=systemd,redis-server "$release" "$root" ${RQVAULT_DEBIAN_MIRROR:+"$RQVAULT_DEBIAN_MIRROR"} >.bin/debootstrap.log 2>&1 </dev/null || {
 		as_root rm -rf --one-file-system "$root"
 		fail "debootstrap failed: $(tail -n 3 .bin/debootstrap.log)"
