@@ -93,7 +93,7 @@ var owners = []struct {
 }{
 	{"github.com/urfave/cli", []string{"internal/command"}, "a command line must be replaceable without touching what it commands"},
 	{"github.com/schollz/progressbar", []string{"internal/command"}, "only the command line writes to a terminal"},
-	{"github.com/xrash/smetrics", []string{"internal/command", "internal/config"}, "only what people type or write is guessed at"},
+	{"github.com/xrash/smetrics", []string{"internal/typo"}, "what people meant is guessed at in one way"},
 	{"go.yaml.in/yaml", []string{"internal/config"}, "one file is YAML, and it is read in one place"},
 	{"golang.org/x/term", []string{"internal/command"}, "only the command line writes to a terminal"},
 	{"github.com/redis/go-redis", []string{"internal/live", "internal/redistest", "internal/bench"}, "what a client library means by an error ends in one place"},
@@ -152,7 +152,7 @@ var only = []struct {
 	{"internal/job", []string{"internal/keyspace"}, true, "the neutral words for work know no queue library, format or store"},
 	{"internal/rq", []string{"internal/job", "internal/keyspace"}, true, "a queue schema knows no RDB and no network; the next one is a package beside it"},
 	{"internal/child", nil, true, "it runs programs, and knows none of them"},
-	{"internal/config", []string{"internal/snapshot", "schedule"}, false, "it knows what may be said, and does none of it"},
+	{"internal/config", []string{"internal/secret", "internal/snapshot", "internal/typo", "schedule"}, false, "it knows what may be said, and does none of it"},
 	{"schedule", nil, false, "it knows when, and not what"},
 	{"internal/extsort", nil, true, "it sorts bytes"},
 	{"internal/lease", nil, true, "who leads is decided through a cell, whatever keeps it"},
@@ -172,6 +172,9 @@ var only = []struct {
 	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
 	{"internal/alarm", nil, true, "it decides what people must hear of from plain facts, whoever gathered them"},
 	{"internal/notify", []string{"internal/alarm"}, true, "it sends what was decided, and decides nothing"},
+	{"internal/queues", []string{"internal/job", "internal/live", "internal/rq"}, true, "it looks, and judges nothing"},
+	{"internal/secret", nil, true, "everybody who prints may need it"},
+	{"internal/typo", nil, false, "it compares words"},
 	{"internal/watch", []string{"internal/alarm"}, false, "it shows what it is told, and asks nobody"},
 	{".", []string{"internal/command"}, true, "main only starts the command line"},
 }
@@ -205,6 +208,8 @@ var never = []struct {
 	{[]string{"verify", "backup", "restore"}, []string{"internal/live", "internal/replica", "internal/store/", "internal/source", "internal/command", "internal/scratch", "internal/seal",
 		"github.com/redis/", "github.com/aws/", "github.com/urfave/", "internal/redistest", "internal/s3test"},
 		"the core sees small interfaces declared beside it, so that it can be tested, and reasoned about, without a network"},
+	{[]string{"internal/daemon"}, []string{"internal/store/", "internal/source", "restore", "github.com/urfave/"},
+		"the daemon types command lines, and only watches what becomes of them"},
 	{[]string{"verify"}, []string{"restore", "backup"}, "data flows one way: findings are made before plans, and whoever verifies must not be able to write"},
 	{[]string{"backup"}, []string{"restore", "verify"}, "taking a snapshot needs neither to judge nor to restore one"},
 	{[]string{"restore"}, []string{"backup"}, "a restore works from what is stored"},
@@ -278,7 +283,7 @@ func TestWhoMayBeImported(t *testing.T) {
 
 // forTests reports whether a package is there for tests only.
 func forTests(name string) bool {
-	return slices.Contains([]string{"internal/browsertest", "internal/redistest", "internal/s3test", "internal/store/storetest"}, name)
+	return slices.Contains([]string{"internal/browsertest", "internal/promtest", "internal/redistest", "internal/s3test", "internal/store/storetest"}, name)
 }
 
 // The sizes in which code stays readable, and who may go beyond, with the reason.

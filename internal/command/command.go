@@ -12,7 +12,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
+
+	"rqvault/internal/typo"
 )
 
 // Streams are where a command prints: results to Out, progress and complaints to Err.
@@ -74,25 +75,13 @@ func newApp(e *env) *cli.App {
 	return app
 }
 
-// nearest returns the name that is at most two slips of the finger from word, "" if none
-// is.
-func nearest(word string, names []string) string {
-	best, found := 3, ""
-	for _, n := range names {
-		if d := smetrics.WagnerFischer(word, n, 1, 1, 1); d < best && d < len(n) {
-			best, found = d, n
-		}
-	}
-	return found
-}
-
 // noCommand complains of a command that does not exist, and guesses which was meant.
 func noCommand(app *cli.App, name string) error {
 	var names []string
 	for _, cmd := range app.Commands {
 		names = append(names, cmd.Name)
 	}
-	if near := nearest(name, names); near != "" {
+	if near := typo.Nearest(name, names); near != "" {
 		return usage("there is no command %q; did you mean rqvault %s?", name, near)
 	}
 	return usage("there is no command %q; rqvault help lists them", name)
@@ -110,7 +99,7 @@ func badFlag(c *cli.Context, err error) error {
 		for _, f := range c.Command.Flags {
 			names = append(names, f.Names()[0])
 		}
-		if near := nearest(name, names); near != "" {
+		if near := typo.Nearest(name, names); near != "" {
 			return usage("there is no flag --%s; did you mean --%s?", name, near)
 		}
 		return usage("there is no flag --%s; rqvault %s --help lists them", name, c.Command.Name)

@@ -111,10 +111,7 @@ func reachRedis(ctx context.Context, name, password string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if password != "" {
-		t.Password = password
-	}
-	s, err := live.Dial(ctx, t, live.Options{ReadOnly: true})
+	s, err := live.Dial(ctx, t.WithPassword(password), live.Options{ReadOnly: true})
 	if err != nil {
 		return "", err
 	}

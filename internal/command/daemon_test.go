@@ -314,6 +314,19 @@ func TestReload(t *testing.T) {
 	st.write(quiet+"backup: '@every 1s'", unlit)
 	d.signal(syscall.SIGHUP)
 	await(t, "many snapshots", func() bool { return len(st.slots()) >= 4 })
+	text, err := os.ReadFile(st.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := strings.Replace(string(text), "sources:\n", "sources:\n  another: {redis: '"+st.v.redis+"', via: sync, schedule: {"+quiet+"backup: '@every 1s'}}\n", 1)
+	if err := os.WriteFile(st.file, []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.signal(syscall.SIGHUP)
+	await(t, "snapshots of a source that is new", func() bool { return len(entries(filepath.Join(st.v.store, "another", "snapshots"))) >= 2 })
+	if strings.Contains(d.text(), "cannot be read") {
+		t.Errorf("the new source had no keys:\n%s", d.text())
+	}
 	d.signal(syscall.SIGTERM)
 	if code := d.wait(); code != 0 {
 		t.Errorf("exit %d", code)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"rqvault/internal/secret"
 )
 
 // plainWord is what a shell takes as it stands.
@@ -40,7 +42,7 @@ func (e *env) again(c *cli.Context, command string, words ...string) string {
 				continue
 			}
 			if !slices.Contains([]string{"out", "plan", "report"}, name) {
-				line = append(line, "--"+name, quote(withoutPassword(c.String(f.Name))))
+				line = append(line, "--"+name, quote(secret.WithoutPassword(c.String(f.Name))))
 			}
 		case *cli.BoolFlag:
 			if slices.Contains([]string{"extend-ttl", "suspend", "replace-all", "mask"}, name) {
@@ -66,7 +68,7 @@ func (e *env) reach(c *cli.Context) string {
 	line := ""
 	for _, name := range []string{"redis", "store", "source"} {
 		if typed(e.args, []string{name}) {
-			line += " --" + name + " " + quote(withoutPassword(c.String(name)))
+			line += " --" + name + " " + quote(secret.WithoutPassword(c.String(name)))
 		}
 	}
 	for _, name := range []string{"identity", "verify-key"} {
@@ -104,9 +106,3 @@ func quote(s string) string {
 
 // isSecret reports whether a flag's value must never be printed.
 func isSecret(name string) bool { return strings.HasSuffix(name, "-password") }
-
-// password is the one in a URL, up to the last @ of a word: more rather than less.
-var password = regexp.MustCompile(`(://[^:@/\s]*:)[^\s]*@`)
-
-// withoutPassword blanks the password of whatever looks like a URL that has one.
-func withoutPassword(s string) string { return password.ReplaceAllString(s, "${1}…@") }

@@ -11,6 +11,7 @@ import (
 
 	"rqvault/internal/seal"
 	"rqvault/internal/snapshot"
+	"rqvault/internal/typo"
 )
 
 func (e *env) keyCommand() *cli.Command {
@@ -55,7 +56,7 @@ func noSubcommand(cmd *cli.Command, name string) error {
 	for _, sub := range cmd.Subcommands {
 		names = append(names, sub.Name)
 	}
-	if near := nearest(name, names); near != "" {
+	if near := typo.Nearest(name, names); near != "" {
 		return usage("there is no command %q; did you mean rqvault %s %s?", cmd.Name+" "+name, cmd.Name, near)
 	}
 	return usage("there is no command %q; rqvault %s --help lists them", cmd.Name+" "+name, cmd.Name)

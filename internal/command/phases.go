@@ -56,14 +56,3 @@ func (p *phases) all() []watch.Phase {
 	p.end()
 	return slices.Clone(p.list)
 }
-
-// drilled are the phases of a drill.
-func drilled(seconds map[string]float64) []watch.Phase {
-	var all []watch.Phase
-	for _, name := range []string{"fetch", "load", "compare"} {
-		if s, ok := seconds[name]; ok {
-			all = append(all, watch.Phase{Name: name, Took: time.Duration(s * float64(time.Second))})
-		}
-	}
-	return all
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/report"
+	"rqvault/internal/secret"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
 	"rqvault/verify"
@@ -185,19 +186,19 @@ func policyWords(p *restore.Plan) string {
 // commandLine writes the arguments as they were typed, without passwords.
 func commandLine(args []string) string {
 	words := []string{"rqvault"}
-	secret := false
+	hidden := false
 	for _, arg := range args[1:] {
 		name, _, assigned := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		isFlag := strings.HasPrefix(arg, "-")
 		switch {
-		case secret:
-			arg, secret = "…", false
+		case hidden:
+			arg, hidden = secret.Blank, false
 		case isFlag && isSecret(name) && assigned:
-			arg = "--" + name + "=…"
+			arg = "--" + name + "=" + secret.Blank
 		case isFlag && isSecret(name):
-			secret = true
+			hidden = true
 		}
-		words = append(words, quote(withoutPassword(arg)))
+		words = append(words, quote(secret.WithoutPassword(arg)))
 	}
 	return strings.Join(words, " ")
 }

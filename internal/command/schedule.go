@@ -1,17 +1,22 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/config"
+	"rqvault/internal/daemon"
+	"rqvault/internal/snapshot"
 	"rqvault/internal/watch"
 )
 
@@ -41,7 +46,8 @@ func (e *env) schedule(c *cli.Context) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	d := newDaemon(e, cfg)
+	log := e.newLog(cfg)
+	d := daemon.New(daemon.Options{Config: cfg, Schema: e.schema, Log: log, Now: e.now, Version: version(), Do: e.do, Open: openLeased, Keys: configuredKeys})
 	stopped, cancel := context.WithCancel(context.WithoutCancel(c.Context))
 	defer cancel()
 	if cfg.Daemon.Listen != "" {
@@ -49,22 +55,22 @@ func (e *env) schedule(c *cli.Context) error {
 		if err != nil {
 			return &advice{err, "name another address as daemon.listen in rqvault.yml"}
 		}
-		d.log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
+		log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
 		go func() {
-			if err := watch.Serve(stopped, l, watch.Handler(d.metrics, d.health)); err != nil {
-				d.log.Error("the metrics are not served any more", "error", oneLine(err))
+			if err := watch.Serve(stopped, l, watch.Handler(d.Metrics, d.Health)); err != nil {
+				log.Error("the metrics are not served any more", "error", oneLine(err))
 			}
 		}()
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		d.run(c.Context)
+		d.Run(c.Context)
 	}()
 	for {
 		select {
 		case <-again:
-			e.reload(c, d)
+			e.reload(c, d, log)
 		case <-ended:
 			return nil
 		}
@@ -72,21 +78,21 @@ func (e *env) schedule(c *cli.Context) error {
 }
 
 // reload takes over a changed configuration. One that cannot be followed changes nothing.
-func (e *env) reload(c *cli.Context, d *daemon) {
+func (e *env) reload(c *cli.Context, d *daemon.Daemon, log *slog.Logger) {
 	cfg, err := e.configuration(c)
 	if err == nil && cfg == nil {
 		err = errors.New("the file is gone")
 	}
-	d.metrics.ConfigReloaded(err == nil, e.now())
+	d.Metrics.ConfigReloaded(err == nil, e.now())
 	if err != nil {
-		d.log.Error("the new configuration is not followed; the one before stays in force", "error", oneLine(err))
+		log.Error("the new configuration is not followed; the one before stays in force", "error", oneLine(err))
 		return
 	}
-	if old := d.config(); cfg.Daemon != old.Daemon {
-		d.log.Warn("what changed under daemon: counts from the next start on")
+	if old := d.Current(); cfg.Daemon != old.Daemon {
+		log.Warn("what changed under daemon: counts from the next start on")
 	}
-	d.follow(cfg)
-	d.log.Info("the configuration was read again")
+	d.Follow(cfg)
+	log.Info("the configuration was read again")
 }
 
 // newLog writes the daemon's log lines to standard error.
@@ -97,11 +103,64 @@ func (e *env) newLog(cfg *config.Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(e.err, nil))
 }
 
-// owner names this process to people.
-func owner() string {
-	name, err := os.Hostname()
-	if err != nil {
-		name = "unknown host"
+// do runs a command of the daemon's: the line that a person would type. What the
+// configuration says stands on it, so that nothing else decides.
+func (e *env) do(ctx context.Context, cfg *config.Config, source, command string, args ...string) daemon.Done {
+	line := []string{"rqvault", command, "--config=", "--json", "--quiet"}
+	values := settings(cfg, source, cfg.Sources[source], command)
+	known := flagNames(command)
+	for _, flag := range slices.Sorted(maps.Keys(values)) {
+		for _, v := range values[flag] {
+			if known[flag] {
+				line = append(line, "--"+flag+"="+v)
+			}
+		}
 	}
-	return fmt.Sprintf("%s pid %d", name, os.Getpid())
+	var out, complaints bytes.Buffer
+	one := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, schema: e.schema, phases: &phases{now: e.now}}
+	err := one.execute(ctx)
+	d := daemon.Done{Err: err, Out: out.Bytes(), Phases: one.phases.all()}
+	code := one.exit(ctx, err)
+	if code == exitOK {
+		return d
+	}
+	d.Outcome = daemon.Failed
+	if o, ok := outcomes[code]; ok {
+		d.Outcome = o
+	}
+	if err == nil {
+		d.Err = fmt.Errorf("exit code %d", code)
+	}
+	return d
+}
+
+// outcomes are what the exit codes say.
+var outcomes = map[int]daemon.Outcome{exitFindings: daemon.Findings, exitDamaged: daemon.Damaged, exitPartly: daemon.Partly,
+	exitRefused: daemon.Refused, exitLocked: daemon.Locked, exitForged: daemon.Locked}
+
+// flagNames are the flags that a command has.
+func flagNames(command string) map[string]bool {
+	names := map[string]bool{}
+	for _, f := range newApp(&env{}).Command(command).Flags {
+		names[f.Names()[0]] = true
+	}
+	return names
+}
+
+// openLeased opens a store that can keep a lease.
+func openLeased(ctx context.Context, url string) (daemon.Store, error) {
+	s, err := openStore(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	leased, ok := s.(daemon.Store)
+	if !ok {
+		return nil, fmt.Errorf("%s cannot keep a lease", s)
+	}
+	return leased, nil
+}
+
+// configuredKeys gives a catalog the keys that the configuration names.
+func configuredKeys(s *config.Source, cat *snapshot.Catalog) (*snapshot.Catalog, error) {
+	return keyed(keyFiles{passphrase: s.Passphrase, signKey: s.SignKey, identities: s.Identities, verifyKeys: s.VerifyKeys}, cat)
 }

@@ -50,7 +50,7 @@ func (e *env) dialTarget(c *cli.Context, m *snapshot.Manifest, readOnly bool) (*
 	if t.DB != 0 {
 		return nil, usage("--into names a server, not one database of it: every key goes into the database it came from")
 	}
-	password, err := secret(c, "into-password")
+	password, err := secretFlag(c, "into-password")
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (e *env) refuseSame(c *cli.Context, t *target) error {
 	if err != nil {
 		return usage("--redis: %v", err)
 	}
-	if password, err := secret(c, "redis-password"); err != nil {
+	if password, err := secretFlag(c, "redis-password"); err != nil {
 		return err
 	} else if password != "" {
 		other.Password = password

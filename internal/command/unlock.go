@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/seal"
+	"rqvault/internal/secret"
 	"rqvault/internal/snapshot"
 )
 
@@ -154,7 +155,7 @@ func readPassphrase(flag, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := secretFile(path)
+	text, err := secret.ReadLine(path)
 	if err == nil && text == "" {
 		err = errors.New("the file is empty")
 	}

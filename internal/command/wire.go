@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"rqvault/internal/lineage"
 	"rqvault/internal/live"
 	"rqvault/internal/rq"
+	"rqvault/internal/secret"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/source"
 	"rqvault/internal/store/dir"
@@ -195,19 +195,17 @@ func (e *env) redis(c *cli.Context) (live.Target, error) {
 	if err != nil {
 		return t, usage("--redis: %v", err)
 	}
-	password, err := secret(c, "redis-password")
+	password, err := secretFlag(c, "redis-password")
 	if err != nil {
 		return t, err
 	}
-	if password != "" {
-		t.Password = password
-	}
+	t = t.WithPassword(password)
 	e.target = t.String()
 	return t, nil
 }
 
-// secret reads a flag that may stand in a file instead.
-func secret(c *cli.Context, name string) (string, error) {
+// secretFlag reads a flag that may stand in a file instead.
+func secretFlag(c *cli.Context, name string) (string, error) {
 	path := c.String(name + "-file")
 	if path == "" {
 		return c.String(name), nil
@@ -215,17 +213,11 @@ func secret(c *cli.Context, name string) (string, error) {
 	if c.String(name) != "" {
 		return "", usage("--%s and --%s-file are both given", name, name)
 	}
-	text, err := secretFile(path)
+	text, err := secret.ReadLine(path)
 	if err != nil {
 		return "", usage("--%s-file: %v", name, err)
 	}
 	return text, nil
-}
-
-// secretFile reads a file's text without the end of its last line.
-func secretFile(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	return strings.TrimRight(string(b), "\r\n"), err
 }
 
 // printJSON writes the one document of a command.

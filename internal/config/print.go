@@ -3,12 +3,13 @@ package config
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"rqvault/internal/secret"
 )
 
 // redacted stands for every secret.
@@ -70,7 +71,7 @@ func printed(v reflect.Value, f *field) string {
 		if x == "" {
 			return ""
 		}
-		return quoted(withoutPassword(x))
+		return quoted(secret.WithoutPassword(x))
 	case time.Duration:
 		return short(x)
 	case []string:
@@ -116,25 +117,6 @@ func quoted(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
-}
-
-// withoutPassword blanks the password in a URL.
-func withoutPassword(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
-		if strings.Contains(s, "@") && strings.Contains(s, "://") {
-			return redacted // it may hold a password, and cannot be read as a URL
-		}
-		return s
-	}
-	if _, ok := u.User.Password(); ok {
-		u.User = url.UserPassword(u.User.Username(), redacted)
-	}
-	text, err := url.PathUnescape(u.String())
-	if err != nil {
-		return redacted
-	}
-	return text
 }
 
 // Default is a file to begin with: every key with what it is, those that most people set

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"reflect"
@@ -12,15 +11,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/xrash/smetrics"
 	"go.yaml.in/yaml/v3"
+
+	"rqvault/internal/secret"
+	"rqvault/internal/typo"
 )
 
 // ErrInvalid says that a configuration cannot be followed. The error lists every reason.
 var ErrInvalid = errors.New("the configuration is not usable")
-
-// maxFile bounds how large a configuration, or a file that holds a secret, may be.
-const maxFile = 1 << 20
 
 // Problem is one reason. Line is 0 where it is about a variable, or a key that is missing.
 type Problem struct {
@@ -62,20 +60,7 @@ type Environment struct {
 
 // System is the process's own.
 func System() Environment {
-	return Environment{Variables: os.Environ(), ReadFile: readFile}
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxFile)
-	}
-	return b, err
+	return Environment{Variables: os.Environ(), ReadFile: secret.ReadFile}
 }
 
 // reader turns a document into a Config and remembers where each key stood.
@@ -185,13 +170,7 @@ func suggestion(fields []field, word string) string {
 			names = append(names, f.key+"_file")
 		}
 	}
-	best, near := 3, ""
-	for _, n := range names {
-		if d := smetrics.WagnerFischer(word, n, 1, 1, 1); d < best && d < len(n) {
-			best, near = d, n
-		}
-	}
-	if near != "" {
+	if near := typo.Nearest(word, names); near != "" {
 		return "; did you mean " + near + "?"
 	}
 	return "; here are " + strings.Join(names, ", ")

@@ -47,7 +47,13 @@ type Options struct {
 	Owner string           // names this process to people: host and pid
 	TTL   time.Duration    // DefaultTTL if 0, an hour at most
 	Now   func() time.Time // time.Now
+	// Stop, once closed, ends the contest; nil never does. One that leads then goes on until
+	// its run returns.
+	Stop <-chan struct{}
 }
+
+// ErrStopped: Options.Stop was closed before the lease was won.
+var ErrStopped = errors.New("no more contest for the lease")
 
 func (o Options) checked() (Options, error) {
 	if o.TTL == 0 {
@@ -113,12 +119,12 @@ func (l *Lease) Status() Status {
 // the lease is still renewed.
 //
 // Keep returns, and has given the lease back, when run returned without having lost the
-// lease, with run's error; or when ctx has ended, with its cause. It also returns when the
-// cell holds something else (ErrForeign), or is none (ErrUnconditional). All other errors
+// lease, with run's error; or when ctx has ended, with its cause; or with ErrStopped. It also
+// returns when the cell holds something else (ErrForeign), or is none (ErrUnconditional). All other errors
 // show in Status, and pass. Keep must not be called again before it has returned.
 func (l *Lease) Keep(ctx context.Context, run func(ctx context.Context) error) error {
 	for {
-		h, err := l.acquire(ctx)
+		h, err := l.contend(ctx)
 		if err != nil {
 			return err
 		}
@@ -127,6 +133,20 @@ func (l *Lease) Keep(ctx context.Context, run func(ctx context.Context) error) e
 			return err
 		}
 	}
+}
+
+// contend waits for the lease until ctx ends or Options.Stop is closed.
+func (l *Lease) contend(ctx context.Context) (*hold, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-l.o.Stop:
+			cancel(ErrStopped)
+		case <-ctx.Done():
+		}
+	}()
+	return l.acquire(ctx)
 }
 
 // lead calls run and renews the lease until it returns. It reports whether the lease was

@@ -135,6 +135,14 @@ func ParseURL(raw string) (Target, error) {
 	return t, err
 }
 
+// WithPassword returns the target with another password; an empty one changes nothing.
+func (t Target) WithPassword(password string) Target {
+	if password != "" {
+		t.Password = password
+	}
+	return t
+}
+
 // cutSentinels takes the list of hosts out of a sentinel address and leaves a
 // stand-in, since net/url knows one host per URL.
 func cutSentinels(raw string) (rest, hosts string) {

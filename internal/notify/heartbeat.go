@@ -9,10 +9,7 @@ import (
 
 // Heartbeat tells a dead man's switch that all is well, so that it calls for help when it
 // hears nothing: of a daemon that is gone nobody else would tell.
-type Heartbeat struct {
-	URL  Secret
-	Fail Secret // told of failures at once, if there is one; many services take URL + "/fail"
-}
+type Heartbeat struct{ URL Secret }
 
 // Attempts of one beat, and the pause after the first; it doubles. The next beat comes with
 // the next success, so there is no point in going on for long.
@@ -22,22 +19,11 @@ const (
 )
 
 // Beat tells of a success.
-func (h Heartbeat) Beat(ctx context.Context) error { return beat(ctx, h.URL, "") }
-
-// Alert tells of a failure, with a line that says which. It does nothing if the switch has no
-// address for that.
-func (h Heartbeat) Alert(ctx context.Context, line string) error {
-	if h.Fail.u == nil {
-		return nil
-	}
-	return beat(ctx, h.Fail, line)
-}
-
-func beat(ctx context.Context, to Secret, line string) error {
+func (h Heartbeat) Beat(ctx context.Context) error {
 	header := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
 	pause := beatPause
 	for i := 1; ; i++ {
-		err := post(ctx, to, header, []byte(line))
+		err := post(ctx, h.URL, header, nil)
 		if err == nil || i == beats || errors.Is(err, ErrRefused) {
 			return err
 		}

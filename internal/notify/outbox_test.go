@@ -223,17 +223,13 @@ func TestAMessageArrives(t *testing.T) {
 
 func TestHeartbeat(t *testing.T) {
 	hook, got := receiver(t, 200)
-	fail, gotFail := receiver(t, 404)
-	h := notify.Heartbeat{URL: hook, Fail: fail}
-	if err := h.Beat(t.Context()); err != nil || len(got()) != 1 {
+	if err := (notify.Heartbeat{URL: hook}).Beat(t.Context()); err != nil || len(got()) != 1 {
 		t.Errorf("a beat: %v, %d requests", err, len(got()))
 	}
-	err := h.Alert(t.Context(), "backup failed: store unreachable")
-	if !errors.Is(err, notify.ErrRefused) || len(gotFail()) != 1 || string(gotFail()[0].body) != "backup failed: store unreachable" || strings.Contains(err.Error(), password) {
-		t.Errorf("an alert: %v, %d requests", err, len(gotFail()))
-	}
-	if err := (notify.Heartbeat{URL: hook}).Alert(t.Context(), "x"); err != nil || len(got()) != 1 {
-		t.Errorf("no address for failures: %v", err)
+	gone, asked := receiver(t, 404)
+	err := (notify.Heartbeat{URL: gone}).Beat(t.Context())
+	if !errors.Is(err, notify.ErrRefused) || len(asked()) != 1 || strings.Contains(err.Error(), password) {
+		t.Errorf("nobody there: %v, %d requests", err, len(asked()))
 	}
 }
 

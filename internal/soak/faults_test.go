@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ type daemon struct {
 	log     *lockedBuffer
 	ended   chan struct{}
 	begun   time.Time
-	weight  []int64 // its resident memory in kB, round by round
+	weight  []int64 // its resident memory in kB, look by look
 }
 
 type lockedBuffer struct {
@@ -45,15 +46,21 @@ func (l *lockedBuffer) text() string {
 	return l.b.String()
 }
 
+// freeAddress returns one that nobody listens at.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
 // start starts a replica. The variable of one key tells it from the other.
 func (s *soak) start(name string) *daemon {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	d := &daemon{name: name, address: l.Addr().String(), cmd: exec.Command(s.bin, "schedule", "--config", s.config()), log: &lockedBuffer{}, ended: make(chan struct{}), begun: time.Now()}
-	_ = l.Close()
+	d := &daemon{name: name, address: s.address[name], cmd: exec.Command(s.bin, "schedule", "--config", s.config()), log: &lockedBuffer{}, ended: make(chan struct{}), begun: time.Now()}
 	d.cmd.Env = append(append(os.Environ(), s.s3.Env()...), "RQVAULT_DAEMON_LISTEN="+d.address)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
@@ -197,18 +204,36 @@ func (h *told) heard(name string) bool {
 	return h.alarms[name] > 0
 }
 
-// weigh notes the memory of each replica.
-func (s *soak) weigh(int) {
-	for _, d := range s.daemons {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(d.cmd.Process.Pid) + "/status")
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(b)) {
-			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-				n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-				d.weight = append(d.weight, n)
-			}
+// weigh notes how much memory a replica has.
+func (d *daemon) weigh() {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(d.cmd.Process.Pid) + "/status")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			d.weight = append(d.weight, n)
 		}
 	}
+}
+
+// flat sees that the last third of a replica's time took no more memory than the second:
+// a leak of a few kilobytes per run would show by then.
+func (d *daemon) flat(t testing.TB) {
+	n := len(d.weight) / 3
+	if n == 0 {
+		t.Errorf("daemon %s was looked at %d times", d.name, len(d.weight))
+		return
+	}
+	second, last := median(d.weight[n:2*n]), median(d.weight[2*n:])
+	t.Logf("daemon %s: resident memory in kB, medians of the thirds of %s: %d, %d, %d", d.name, time.Since(d.begun).Round(time.Second), median(d.weight[:n]), second, last)
+	if last > second+second/10 {
+		t.Errorf("daemon %s grew from %d to %d kB: %v", d.name, second, last, d.weight)
+	}
+}
+
+func median(all []int64) int64 {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rqvault/internal/promtest"
 )
 
 func (s *soak) place(parts ...string) string {
@@ -90,7 +92,7 @@ func (s *soak) settle() {
 	}
 	s.retained()
 	s.alarms()
-	s.flat()
+	s.whole()
 	s.told.mu.Lock()
 	defer s.told.mu.Unlock()
 	s.t.Logf("%s; faults %v; %d and %d snapshots; %d heartbeats; alarms %v", time.Since(s.begun).Round(time.Second), s.kinds, len(s.slots["one"]), len(s.slots["two"]), s.told.beats, s.told.alarms)
@@ -195,17 +197,36 @@ func (s *soak) alarms() {
 	}
 }
 
-// flat: memory does not grow with time.
-func (s *soak) flat() {
+// whole sees that nothing broke inside.
+func (s *soak) whole() {
 	for _, d := range s.daemons {
-		if n := len(d.weight); n >= 3 {
-			s.t.Logf("daemon %s: resident memory by round, kB: %v", d.name, d.weight)
-			if first, last := d.weight[n/3], d.weight[n-1]; last > first+first/2+32<<10 {
-				s.t.Errorf("daemon %s grew from %d to %d kB", d.name, first, last)
-			}
-		}
 		if strings.Contains(d.log.text(), "panicked") {
 			s.t.Errorf("daemon %s panicked", d.name)
+		}
+	}
+}
+
+// shown sees that a Prometheus which scraped the daemons all the while has an answer to
+// each query of the dashboard, and can evaluate each rule.
+func (s *soak) shown(p *promtest.Server) {
+	left := promtest.Queries(s.t, sources...)
+	p.Until("the dashboard", func() []string {
+		left = slices.DeleteFunc(left, func(expr string) bool {
+			n, err := p.Series(expr)
+			return err == nil && n > 0
+		})
+		return left
+	})
+	rules, err := p.Rules()
+	if err != nil || len(rules) < 25 {
+		s.t.Errorf("%d rules, %v", len(rules), err)
+	}
+	for _, r := range rules {
+		if r.Health != "ok" {
+			s.t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
+		}
+		if n, err := p.Series(r.Name); r.Type == "recording" && (err != nil || n == 0) {
+			s.t.Errorf("%s yields %d series, %v", r.Name, n, err)
 		}
 	}
 }

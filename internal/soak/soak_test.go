@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"rqvault/internal/promtest"
 	"rqvault/internal/redistest"
 	"rqvault/internal/s3test"
 )
@@ -26,7 +27,10 @@ const (
 	keepLast = 12
 )
 
-var sources = []string{"one", "two"}
+var (
+	sources  = []string{"one", "two"}
+	replicas = []string{"a", "b"}
+)
 
 // soak is one run.
 type soak struct {
@@ -37,6 +41,7 @@ type soak struct {
 	s3      *s3test.Server
 	redis   map[string]*redistest.Server
 	daemons []*daemon
+	address map[string]string // of the replicas' metrics
 	told    *told
 	slots   map[string]map[string]string // source → snapshot → slot
 	kinds   map[string]int               // how often each fault was staged
@@ -44,7 +49,7 @@ type soak struct {
 }
 
 func TestSoak(t *testing.T) {
-	s := &soak{t: t, rand: rand.New(rand.NewSource(*seed)), dir: t.TempDir(), redis: map[string]*redistest.Server{}, slots: map[string]map[string]string{}, kinds: map[string]int{}, begun: time.Now()}
+	s := &soak{t: t, rand: rand.New(rand.NewSource(*seed)), dir: t.TempDir(), redis: map[string]*redistest.Server{}, address: map[string]string{}, slots: map[string]map[string]string{}, kinds: map[string]int{}, begun: time.Now()}
 	s.bin = filepath.Join(s.dir, "rqvault")
 	build := exec.Command("go", "build", "-o", s.bin, "rqvault")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -62,14 +67,20 @@ for i in range(150): q.enqueue('os.getpid', job_id='o%03d' % i)
 `)
 	}
 	s.configure()
-	for _, name := range []string{"a", "b"} {
+	for _, name := range replicas {
+		s.address[name] = freeAddress(t)
+	}
+	prometheus := promtest.Start(t, s.address["a"], s.address["b"])
+	for _, name := range replicas {
 		s.daemons = append(s.daemons, s.start(name))
 	}
 	s.await("a snapshot of each source, proven", time.Minute, func() bool {
 		return s.done("one", "verify") > 0 && s.done("two", "verify") > 0 && s.done("one", "drill") > 0
 	})
+	s.steady()
 	s.live()
 	s.wipe()
+	s.shown(prometheus)
 	s.settle()
 }
 
@@ -77,7 +88,7 @@ for i in range(150): q.enqueue('os.getpid', job_id='o%03d' % i)
 func (s *soak) live() {
 	faults := []func(){s.killLeader, s.freezeLeader, s.endLeader, s.restartRedis, s.reload, s.cutStore}
 	order := s.rand.Perm(len(faults))
-	for round := 0; ; round++ {
+	for {
 		for _, i := range order {
 			if *duration > 0 && time.Since(s.begun) > *duration-time.Minute {
 				return
@@ -88,7 +99,22 @@ func (s *soak) live() {
 		if *duration == 0 {
 			return
 		}
-		s.weigh(round)
+	}
+}
+
+// steady leaves the daemons alone for a third of the time, and sees that they do not grow.
+func (s *soak) steady() {
+	if *duration == 0 {
+		return
+	}
+	for time.Since(s.begun) < *duration/3 {
+		s.pass(5 * time.Second)
+		for _, d := range s.daemons {
+			d.weigh()
+		}
+	}
+	for _, d := range s.daemons {
+		d.flat(s.t)
 	}
 }
 

@@ -37,11 +37,13 @@ func (m *Metrics) ConfigReloaded(ok bool, at time.Time) {
 	}
 }
 
-// Alarms says which alarms hold.
-func (m *Metrics) Alarms(active []alarm.Alarm) {
+// Alarms says which alarms hold for some sources.
+func (m *Metrics) Alarms(sources []string, active []alarm.Alarm) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.drop(alarms)
+	for _, s := range sources {
+		m.drop(alarms, s)
+	}
 	for _, a := range active {
 		m.set(alarms, 1, a.Source, string(a.Name), a.Severity.String())
 	}

@@ -3,11 +3,8 @@ package watch_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -98,26 +95,4 @@ func TestTheDashboardIsWhole(t *testing.T) {
 			}
 		}
 	}
-}
-
-// queries lists the dashboard's, as Grafana sends them with one source chosen.
-func queries(t testing.TB) []string {
-	t.Helper()
-	var all []string
-	for _, p := range load(t).Panels {
-		for _, q := range p.Targets {
-			all = append(all, strings.NewReplacer("$__rate_interval", "1m", "$source", "main|billing").Replace(q.Expr))
-		}
-	}
-	return all
-}
-
-// httpGet returns the body whatever the status: an API tells its errors there.
-func httpGet(url string) ([]byte, error) {
-	resp, err := http.Get(url)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
 }

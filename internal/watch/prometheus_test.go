@@ -1,21 +1,17 @@
 package watch_test
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"rqvault/internal/child"
+	"rqvault/internal/promtest"
 	"rqvault/internal/watch"
 )
 
@@ -24,30 +20,9 @@ const (
 	testsFile = "../../deploy/prometheus/rqvault.test.yml"
 )
 
-// program finds a program of Prometheus': by its variable, in PATH, or where tools/setup.sh
-// has put it. One that is missing fails the test.
-func program(t testing.TB, name string) string {
-	t.Helper()
-	variable := "RQVAULT_" + strings.ToUpper(name)
-	if path := os.Getenv(variable); path != "" {
-		return path
-	}
-	if path, err := exec.LookPath(name); err == nil {
-		return path
-	}
-	path, err := filepath.Abs(filepath.Join("../../.bin", name))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Fatalf("%s is needed (run tools/setup.sh test, or set %s): %v", name, variable, err)
-	}
-	return path
-}
-
 func promtool(t testing.TB, input string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(program(t, "promtool"), args...)
+	cmd := exec.Command(promtest.Program(t, "promtool"), args...)
 	cmd.Stdin = strings.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -147,152 +122,49 @@ func TestAlertsAskForMetricsThatExist(t *testing.T) {
 	}
 }
 
-// prometheus is a real one that scrapes the given address every second.
-type prometheus struct {
-	t   testing.TB
-	url string
-	log *bytes.Buffer
-	p   *child.Process
-}
-
-const patience = 90 * time.Second
-
-func startPrometheus(t testing.TB, target string) *prometheus {
-	t.Helper()
-	rules, err := filepath.Abs(rulesFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	config := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n"+
-		"rule_files: [%q]\nscrape_configs: [{job_name: rqvault, static_configs: [{targets: [%q]}]}]\n", rules, target)
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	p := &prometheus{t: t, url: "http://" + address, log: &bytes.Buffer{}}
-	cmd := exec.Command(program(t, "prometheus"), "--config.file="+dir+"/prometheus.yml", "--storage.tsdb.path="+dir+"/data", "--web.listen-address="+address)
-	cmd.Stderr = p.log
-	if p.p, err = child.Start(cmd, true); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		p.p.End(os.Interrupt, 10*time.Second)
-		if t.Failed() {
-			t.Logf("prometheus said:\n%s", p.log)
-		}
-	})
-	return p
-}
-
-// ask calls the API; anything but success is an error.
-func (p *prometheus) ask(path string, into any) error {
-	cmd := struct {
-		Status, Error string
-		Data          json.RawMessage
-	}{}
-	resp, err := httpGet(p.url + "/api/v1/" + path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(resp, &cmd); err != nil {
-		return fmt.Errorf("%w: %.100s", err, resp)
-	}
-	if cmd.Status != "success" {
-		return fmt.Errorf("%s", cmd.Error)
-	}
-	return json.Unmarshal(cmd.Data, into)
-}
-
-// series says how many series an expression yields now.
-func (p *prometheus) series(expr string) (int, error) {
-	var data struct{ Result []json.RawMessage }
-	err := p.ask("query?query="+url.QueryEscape(expr), &data)
-	return len(data.Result), err
-}
-
-// until asks again and again until done says nothing is missing.
-func (p *prometheus) until(what string, missing func() []string) {
-	p.t.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(patience)
-	for {
-		left := missing()
-		if len(left) == 0 {
-			return
-		}
-		if p.p.Exited() || time.Now().After(deadline) {
-			p.t.Fatalf("%s: still missing:\n%s", what, strings.Join(left, "\n"))
-		}
-		<-tick.C
-	}
-}
-
 // Every query of the dashboard and every rule, run by a real Prometheus on what a daemon
 // really serves.
 func TestDashboardAndRulesOnARealPrometheus(t *testing.T) {
 	m := daemon(time.Now())
 	at := serve(t, m, watch.NewHealth(time.Now, 0))
-	p := startPrometheus(t, strings.TrimPrefix(at, "http://"))
+	p := promtest.Start(t, strings.TrimPrefix(at, "http://"))
 
-	left := queries(t)
-	p.until("the dashboard", func() []string {
+	left := promtest.Queries(t, "main", "billing")
+	p.Until("the dashboard", func() []string {
 		m.Message("chat", watch.Sent, time.Now()) // it lives
 		left = slices.DeleteFunc(left, func(expr string) bool {
-			n, err := p.series(expr)
+			n, err := p.Series(expr)
 			return err == nil && n > 0
 		})
 		return left
 	})
-	if n, err := p.series(`count by (source) (rqvault_age_limit_seconds)`); err != nil || n != 2 {
+	if n, err := p.Series(`count by (source) (rqvault_age_limit_seconds)`); err != nil || n != 2 {
 		t.Errorf("the dashboard's variable offers %d sources, %v", n, err)
 	}
-	p.until("rules and alerts", func() []string { return p.unwell(t) })
+	p.Until("rules and alerts", func() []string { return unwell(p) })
 }
 
 // unwell lists the rules that Prometheus cannot evaluate, the records that yield nothing, and
 // alerts that are not as the daemon of the test wants them.
-func (p *prometheus) unwell(t testing.TB) (bad []string) {
-	var data struct {
-		Groups []struct {
-			Rules []struct{ Name, Type, Health, LastError, State, Query string }
+func unwell(p *promtest.Server) (bad []string) {
+	rules, err := p.Rules()
+	if err != nil || len(rules) < 25 {
+		bad = append(bad, fmt.Sprintf("%d rules, %v", len(rules), err))
+	}
+	for _, r := range rules {
+		if r.Health != "ok" {
+			bad = append(bad, fmt.Sprintf("%s: %s %s", r.Name, r.Health, r.LastError))
 		}
-	}
-	if err := p.ask("rules", &data); err != nil {
-		return []string{err.Error()}
-	}
-	count := 0
-	for _, g := range data.Groups {
-		for _, r := range g.Rules {
-			count++
-			if r.Health != "ok" {
-				bad = append(bad, fmt.Sprintf("%s: %s %s", r.Name, r.Health, r.LastError))
-			}
-			if r.Type == "recording" {
-				if n, err := p.series(r.Name); err != nil || n == 0 {
-					bad = append(bad, fmt.Sprintf("%s yields %d series, %v", r.Name, n, err))
-				}
-			}
-			// Two jobs are lost, and a backup failed a moment ago.
-			want := map[string]string{"RqvaultJobsLost": "firing", "RqvaultBackupFailed": "pending"}[r.Name]
-			if want == "" {
-				want = "inactive"
-			}
-			if r.Type == "alerting" && r.State != want {
-				bad = append(bad, fmt.Sprintf("%s is %s, want %s", r.Name, r.State, want))
+		if r.Type == "recording" {
+			if n, err := p.Series(r.Name); err != nil || n == 0 {
+				bad = append(bad, fmt.Sprintf("%s yields %d series, %v", r.Name, n, err))
 			}
 		}
-	}
-	if count < 25 {
-		bad = append(bad, fmt.Sprintf("only %d rules", count))
+		// Two jobs are lost, and a backup failed a moment ago.
+		want := cmp.Or(map[string]string{"RqvaultJobsLost": "firing", "RqvaultBackupFailed": "pending"}[r.Name], "inactive")
+		if r.Type == "alerting" && r.State != want {
+			bad = append(bad, fmt.Sprintf("%s is %s, want %s", r.Name, r.State, want))
+		}
 	}
 	return bad
 }

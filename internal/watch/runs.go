@@ -34,6 +34,11 @@ func (m *Metrics) Expect(source string, task Task, limit time.Duration, since ti
 	for _, result := range []string{"ok", "failed", "aborted"} {
 		m.add(runs, 0, source, string(task), result)
 	}
+	for _, r := range Reasons {
+		if r != Interrupted && r != LeaseLost {
+			m.add(runFailures, 0, source, string(task), string(r))
+		}
+	}
 	m.add(runSeconds, 0, source, string(task))
 	m.add(runActive, 0, source, string(task))
 }
@@ -113,15 +118,15 @@ func (m *Metrics) Forget(source string) {
 	delete(m.named, source)
 }
 
-// StandDown drops what only the leader measures, so that what it knew does not stay on
-// while another process knows better. What this process counted stays.
-func (m *Metrics) StandDown() {
+// StandDown drops what only the leader measures of a source, so that what it knew does not
+// stay on while another process knows better. What this process counted stays.
+func (m *Metrics) StandDown(source string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, f := range families {
 		if !f.lasting {
-			delete(m.series, f.name)
+			m.drop(f, source)
 		}
 	}
-	clear(m.named)
+	delete(m.named, source)
 }

@@ -49,7 +49,7 @@ func daemon(now time.Time) *watch.Metrics {
 		m.Frozen(source, false)
 		m.Live(watch.Live{Source: source, Up: true, Workers: 8, Queues: []watch.Queue{{"mail", 912, ago(40 * time.Second)}, {"report", 0, time.Time{}}}})
 	}
-	m.Alarms([]alarm.Alarm{{Name: alarm.JobsLost, Source: "main", Severity: alarm.Critical}})
+	m.Alarms([]string{"main", "billing"}, []alarm.Alarm{{Name: alarm.JobsLost, Source: "main", Severity: alarm.Critical}})
 	m.Message("chat", watch.Sent, ago(time.Hour))
 	m.Message("chat", watch.Failed, ago(time.Hour))
 	return m
@@ -290,17 +290,28 @@ func TestAnyQueueNameIsServed(t *testing.T) {
 func TestStandDownLeavesWhatIsItsOwn(t *testing.T) {
 	m := daemon(noon)
 	m.Lease("main", false, 4)
-	m.StandDown()
-	names := map[string]bool{}
-	for _, line := range ours(scrape(t, m)) {
-		name, _, _ := strings.Cut(line, "{")
-		name, _, _ = strings.Cut(name, " ")
-		names[name] = true
+	left := func() []string {
+		names := map[string]bool{}
+		for _, line := range ours(scrape(t, m)) {
+			name, _, _ := strings.Cut(line, "{")
+			name, _, _ = strings.Cut(name, " ")
+			names[name] = true
+		}
+		return slices.Sorted(maps.Keys(names))
 	}
+	all := left()
+	m.StandDown("main")
+	if text := scrape(t, m); strings.Contains(text, `rqvault_snapshot_keys{source="main"}`) || !strings.Contains(text, `rqvault_runs_total{result="ok",source="main",task="backup"}`) {
+		t.Errorf("of main is left\n%s", text)
+	}
+	if got := left(); len(got) < len(all)-1 { // the alarm was main's
+		t.Errorf("left are %v: the other source is led from here still", got)
+	}
+	m.StandDown("billing")
 	want := []string{"rqvault_build_info", "rqvault_config_last_good_timestamp_seconds", "rqvault_config_last_reload_ok", "rqvault_last_message_timestamp_seconds",
 		"rqvault_lease_generation", "rqvault_lease_leader", "rqvault_lease_lost_total", "rqvault_messages_total",
 		"rqvault_run_failures_total", "rqvault_run_seconds_total", "rqvault_runs_total", "rqvault_store_up"}
-	if got := slices.Sorted(maps.Keys(names)); !slices.Equal(got, want) {
+	if got := left(); !slices.Equal(got, want) {
 		t.Errorf("left are %v, want %v", got, want)
 	}
 	holds(t, m, `rqvault_lease_lost_total{lease="main"} 1`, `rqvault_lease_leader{lease="main"} 0`)

@@ -1,8 +1,9 @@
-package command
+package daemon
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"rqvault/internal/alarm"
 	"rqvault/internal/config"
 	"rqvault/internal/live"
+	"rqvault/internal/queues"
 	"rqvault/internal/snapshot"
 	"rqvault/internal/watch"
 	"rqvault/schedule"
@@ -23,14 +25,18 @@ type charge struct {
 
 	mu    sync.Mutex
 	cfg   *config.Config
-	cat   *snapshot.Catalog
+	cat   *snapshot.Catalog // nil while this process does not lead
 	facts alarm.Facts
 	since time.Time // when this process first heard of the source
 	spent map[watch.Task][]watch.Phase
+	limit map[watch.Task]time.Duration // how old a task's last success may be
+	last  *snapshot.Manifest           // the newest one
+	sizes map[snapshot.ID]int64        // of the stored snapshots, as far as they were read
 }
 
 func newCharge(l *leader, name string) *charge {
-	return &charge{l: l, name: name, facts: alarm.Facts{Source: name}, spent: map[watch.Task][]watch.Phase{}, since: l.d.e.now()}
+	return &charge{l: l, name: name, facts: alarm.Facts{Source: name}, spent: map[watch.Task][]watch.Phase{}, since: l.d.Now(),
+		limit: map[watch.Task]time.Duration{}, sizes: map[snapshot.ID]int64{}}
 }
 
 // spec is one task of a source: its times, and how old its last success may be.
@@ -53,6 +59,9 @@ func (s *charge) specs() []spec {
 	}
 }
 
+// tasks are all there are.
+var tasks = []watch.Task{watch.Backup, watch.Verify, watch.Drill, watch.Diff, watch.Fsck, watch.Prune}
+
 // lateAfter is after how many of a task's intervals without success it is late.
 const lateAfter = 3
 
@@ -67,18 +76,18 @@ func (s *charge) follow(cfg *config.Config) []schedule.Task {
 	var tasks []schedule.Task
 	for _, sp := range s.specs() {
 		if sp.times == "" {
-			s.l.d.metrics.NextRun(s.name, sp.task, time.Time{})
+			s.l.d.Metrics.NextRun(s.name, sp.task, time.Time{})
 			s.expect(sp.task, 0)
 			continue
 		}
 		times, err := schedule.Parse(sp.times, sched.Zone())
 		if err != nil {
-			s.l.d.log.Error("a time that cannot be read", "source", s.name, "task", sp.task, "error", oneLine(err))
+			s.l.d.Log.Error("a time that cannot be read", "source", s.name, "task", sp.task, "error", line(err))
 			continue // the configuration was checked
 		}
 		limit := sp.limit
 		if limit == 0 {
-			_, longest := schedule.Between(times, s.l.d.e.now())
+			_, longest := schedule.Between(times, s.l.d.Now())
 			limit = lateAfter * min(longest, year)
 		}
 		s.expect(sp.task, limit)
@@ -90,11 +99,9 @@ func (s *charge) follow(cfg *config.Config) []schedule.Task {
 
 // expect says how old a task's last success may be; 0: it is not scheduled.
 func (s *charge) expect(task watch.Task, limit time.Duration) {
-	if limit > 0 {
-		s.l.d.metrics.Expect(s.name, task, limit, s.since)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.limit[task] = limit
 	if t := s.task(task); t != nil {
 		t.Limit, t.From = limit, s.since
 	}
@@ -120,26 +127,42 @@ func (s *charge) catalog() *snapshot.Catalog {
 	return s.cat
 }
 
-// recall learns from the store what other processes did before this one leads.
+// recall learns from the store what other processes did before this one leads, and shows it.
 func (s *charge) recall(ctx context.Context, store snapshot.Store) {
+	ctx, cancel := context.WithTimeout(ctx, tick)
+	defer cancel()
 	cat, err := snapshot.NewCatalog(store, s.name)
 	if err == nil {
-		c := s.settings()
-		cat, err = keyed(keyFiles{passphrase: c.Passphrase, signKey: c.SignKey, identities: c.Identities, verifyKeys: c.VerifyKeys}, cat)
+		cat, err = s.l.d.Keys(s.settings(), cat)
 	}
 	if err != nil {
-		s.l.d.log.Error("the keys of a source cannot be read", "source", s.name, "error", oneLine(err))
-		return
+		s.l.d.Log.Error("the keys of a source cannot be read", "source", s.name, "error", line(err))
+		cat = nil
 	}
 	s.mu.Lock()
 	s.cat = cat
+	for _, task := range tasks {
+		if limit := s.limit[task]; limit > 0 {
+			s.l.d.Metrics.Expect(s.name, task, limit, s.since)
+		}
+	}
 	s.mu.Unlock()
-	for _, task := range []watch.Task{watch.Backup, watch.Verify, watch.Drill, watch.Prune, watch.Diff, watch.Fsck} {
+	if cat == nil {
+		return
+	}
+	for _, task := range tasks {
 		if _, ok, err := cat.LastRuns(ctx, string(task)); err == nil && !ok.IsZero() {
 			s.succeeded(task, ok)
 		}
 	}
-	s.look(ctx)
+}
+
+// rest forgets what only a leader knows.
+func (s *charge) rest() {
+	s.mu.Lock()
+	s.cat, s.last = nil, nil
+	s.mu.Unlock()
+	s.l.d.Metrics.StandDown(s.name)
 }
 
 // spend notes what the last run of a task spent its time on.
@@ -161,7 +184,7 @@ func (s *charge) spentOn(task watch.Task) []watch.Phase {
 }
 
 func (s *charge) succeeded(task watch.Task, at time.Time) {
-	s.l.d.metrics.Succeeded(s.name, task, at)
+	s.l.d.Metrics.Succeeded(s.name, task, at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.task(task); t != nil {
@@ -183,19 +206,20 @@ func (s *charge) failed(task watch.Task, at time.Time, why watch.Reason) {
 	t.Reason = string(why)
 }
 
-// look shows the newest snapshot and what is known of it, and whether Redis and the store
-// answer.
-func (s *charge) look(ctx context.Context) {
+// look shows whether Redis answers, and at times what is in the store.
+func (s *charge) look(ctx context.Context, inStore bool) {
 	ctx, cancel := context.WithTimeout(ctx, tick)
 	defer cancel()
-	s.down(&s.facts.StoreDown, s.lookAtStore(ctx))
+	if inStore {
+		s.down(&s.facts.StoreDown, s.lookAtStore(ctx))
+	}
 	err := s.lookAtRedis(ctx)
 	s.down(&s.facts.RedisDown, err)
 	why := "Redis answers"
 	if err != nil {
 		why = "Redis does not answer"
 	}
-	s.l.d.health.Set("source "+s.name, err == nil, why, 4*tick)
+	s.l.d.Health.Set("source "+s.name, err == nil, why, 4*tick)
 }
 
 // down notes since when something does not answer.
@@ -207,8 +231,29 @@ func (s *charge) down(since *time.Time, err error) {
 	case err == nil:
 		*since = time.Time{}
 	case since.IsZero():
-		*since = s.l.d.e.now()
+		*since = s.l.d.Now()
 	}
+}
+
+// newest is the newest snapshot's manifest; nil if there is none.
+func (s *charge) newest(ctx context.Context, cat *snapshot.Catalog, ids []snapshot.ID) (*snapshot.Manifest, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	id := ids[len(ids)-1]
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	if last != nil && last.ID == id {
+		return last, nil
+	}
+	m, err := cat.Manifest(ctx, id)
+	if err == nil {
+		s.mu.Lock()
+		s.last = m
+		s.mu.Unlock()
+	}
+	return m, err
 }
 
 func (s *charge) lookAtStore(ctx context.Context) error {
@@ -217,25 +262,60 @@ func (s *charge) lookAtStore(ctx context.Context) error {
 		return errNoKeys
 	}
 	ids, err := cat.IDs(ctx)
-	if err != nil || len(ids) == 0 {
-		s.l.d.metrics.Snapshot(watch.Snapshot{Source: s.name})
-		return err
-	}
-	m, err := cat.Manifest(ctx, ids[len(ids)-1])
 	if err != nil {
 		return err
 	}
-	s.l.d.metrics.Snapshot(watch.Snapshot{Source: s.name, CreatedAt: m.CreatedAt, Jobs: m.Counts.Queues, Keys: m.Counts.Keys, DumpBytes: m.Dump.Size, StoredBytes: m.StoredSize()})
+	m, err := s.newest(ctx, cat, ids)
+	if err != nil {
+		return err
+	}
+	shown := watch.Snapshot{Source: s.name}
+	if m != nil {
+		shown = watch.Snapshot{Source: s.name, CreatedAt: m.CreatedAt, Jobs: m.Counts.Queues, Keys: m.Counts.Keys, DumpBytes: m.Dump.Size, StoredBytes: m.StoredSize()}
+	}
+	s.l.d.Metrics.Snapshot(shown)
+	s.weigh(ctx, cat, ids)
 	proofs, err := cat.Verified(ctx)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
 		if p := proofs[id]; !p.OK.IsZero() || !p.Failed.IsZero() {
-			s.l.d.metrics.Verified(s.name, id.Time(), !p.Damaged())
+			s.l.d.Metrics.Verified(s.name, id.Time(), !p.Damaged())
 		}
 	}
 	return s.frozen(ctx, cat)
+}
+
+// mostWeighed bounds how many manifests are read at one look, only to add up their sizes.
+const mostWeighed = 100
+
+// weigh shows how much is stored. Of one whose manifest cannot be read nothing is known, and
+// verify tells it.
+func (s *charge) weigh(ctx context.Context, cat *snapshot.Catalog, ids []snapshot.ID) {
+	s.mu.Lock()
+	before := s.sizes
+	s.mu.Unlock()
+	sizes, total, unread := map[snapshot.ID]int64{}, int64(0), 0
+	for _, id := range slices.Backward(ids) {
+		n, known := before[id]
+		if !known {
+			if unread++; unread > mostWeighed {
+				continue
+			}
+			if m, err := cat.Manifest(ctx, id); err == nil {
+				n = m.StoredSize()
+			}
+		}
+		sizes[id] = n
+		total += n
+	}
+	s.mu.Lock()
+	s.sizes = sizes
+	s.mu.Unlock()
+	if len(sizes) == len(ids) {
+		s.l.d.Metrics.Stored(s.name, len(ids), total)
+	}
 }
 
 // frozen notes whether a wipe keeps retention frozen.
@@ -244,7 +324,7 @@ func (s *charge) frozen(ctx context.Context, cat *snapshot.Catalog) error {
 	if err != nil {
 		return err
 	}
-	s.l.d.metrics.Frozen(s.name, len(freezes) > 0)
+	s.l.d.Metrics.Frozen(s.name, len(freezes) > 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.facts.Frozen, s.facts.FrozenWhy = time.Time{}, ""
@@ -256,25 +336,33 @@ func (s *charge) frozen(ctx context.Context, cat *snapshot.Catalog) error {
 
 // lookAtRedis asks for what people want to see at any time: queues and workers.
 func (s *charge) lookAtRedis(ctx context.Context) error {
+	now, err := s.liveQueues(ctx)
+	now.Source, now.Up = s.name, err == nil
+	s.l.d.Metrics.Live(now)
+	return err
+}
+
+func (s *charge) liveQueues(ctx context.Context) (watch.Live, error) {
 	c := s.settings()
 	t, err := live.ParseURL(c.Redis)
 	if err != nil {
-		return err
+		return watch.Live{}, err
 	}
-	if c.RedisPassword != "" {
-		t.Password = c.RedisPassword
-	}
-	server, err := live.Dial(ctx, t, live.Options{ReadOnly: true})
+	server, err := live.Dial(ctx, t.WithPassword(c.RedisPassword), live.Options{ReadOnly: true})
 	if err != nil {
-		s.l.d.metrics.Live(watch.Live{Source: s.name})
-		return err
+		return watch.Live{}, err
 	}
 	defer func() { _ = server.Close() }()
-	now, err := queuesNow(ctx, server, t.DB, s.l.d.e.schema)
-	if err != nil {
-		return err
+	var now watch.Live
+	look := queues.New(ctx, server, t.DB, s.l.d.Schema, s.l.d.Now)
+	workers := look.Workers()
+	for _, q := range look.All(workers) {
+		now.Queues = append(now.Queues, watch.Queue{Name: q.Name, Jobs: q.Depth, Oldest: q.Oldest})
 	}
-	now.Source, now.Up = s.name, true
-	s.l.d.metrics.Live(now)
-	return nil
+	for _, w := range workers {
+		if w.Alive {
+			now.Workers++
+		}
+	}
+	return now, look.Err
 }

@@ -1,4 +1,4 @@
-package command
+package daemon
 
 import (
 	"context"
@@ -7,22 +7,23 @@ import (
 
 	"rqvault/internal/alarm"
 	"rqvault/internal/lease"
-	"rqvault/internal/notify"
-	"rqvault/internal/snapshot"
 )
+
+// storeTicks is how many looks pass between two at the store: each costs some requests.
+const storeTicks = 4
 
 // look looks around again and again while the store is led: at the sources, and whether
 // people must hear of something.
-func (l *leader) look(ctx context.Context, _ snapshot.Store, cells celled) {
-	b := newAlarmBook(l, cells)
+func (l *leader) look(ctx context.Context, store Store) {
+	b := newAlarmBook(l, store)
 	every := time.NewTicker(tick)
 	defer every.Stop()
-	for {
+	for n := 0; ; n++ {
 		var all []alarm.Alarm
-		cfg := l.d.config()
+		limits := alarm.Limits{Runbook: l.d.Current().Alarms.Runbook}
 		for _, s := range l.all() {
-			s.look(ctx)
-			all = append(all, alarm.Judge(s.state(), alarm.Limits{Runbook: cfg.Alarms.Runbook}, l.d.e.now())...)
+			s.look(ctx, n%storeTicks == 0)
+			all = append(all, alarm.Judge(s.state(), limits, l.d.Now())...)
 		}
 		if ctx.Err() != nil {
 			return
@@ -55,9 +56,9 @@ type alarmBook struct {
 	read bool
 }
 
-func newAlarmBook(l *leader, cells celled) *alarmBook {
+func newAlarmBook(l *leader, store Store) *alarmBook {
 	b := &alarmBook{l: l}
-	if cell, err := cells.Cell("alarms/told.json"); err == nil {
+	if cell, err := store.Cell("alarms/told.json"); err == nil {
 		b.cell = cell
 	}
 	return b
@@ -66,9 +67,9 @@ func newAlarmBook(l *leader, cells celled) *alarmBook {
 // turn tells what is new.
 func (b *alarmBook) turn(ctx context.Context, all []alarm.Alarm) {
 	b.recall(ctx)
-	cfg := b.l.d.config()
-	book, notices := b.book.Turn(b.l.d.e.now(), all, alarm.Policy{Repeat: cfg.Alarms.Repeat})
-	b.l.d.metrics.Alarms(book.Active())
+	cfg := b.l.d.Current()
+	book, notices := b.book.Turn(b.l.d.Now(), all, alarm.Policy{Repeat: cfg.Alarms.Repeat})
+	b.l.d.Metrics.Alarms(b.l.names(), book.Active())
 	if len(notices) == 0 {
 		b.book = book
 		return
@@ -78,7 +79,7 @@ func (b *alarmBook) turn(ctx context.Context, all []alarm.Alarm) {
 	}
 	b.book = book
 	for _, n := range notices {
-		b.l.d.log.Warn("alarm "+string(n.State), "alarm", n.Alarm.Name, "severity", n.Alarm.Severity.String(), "source", n.Alarm.Source, "summary", n.Alarm.Summary, "next", n.Alarm.Next)
+		b.l.d.Log.Warn("alarm "+string(n.State), "alarm", n.Alarm.Name, "severity", n.Alarm.Severity.String(), "source", n.Alarm.Source, "summary", n.Alarm.Summary, "next", n.Alarm.Next)
 	}
 	b.l.d.put(notices)
 	b.keep(ctx)
@@ -95,7 +96,7 @@ func (b *alarmBook) recall(ctx context.Context) {
 	b.read, b.tag = true, tag
 	if tag != "" {
 		if err := json.Unmarshal(value, &b.book); err != nil {
-			b.l.d.log.Warn("which alarms were told cannot be read; they are told again", "store", b.l.name)
+			b.l.d.Log.Warn("which alarms were told cannot be read; they are told again", "store", b.l.name)
 		}
 	}
 }
@@ -112,30 +113,8 @@ func (b *alarmBook) keep(ctx context.Context) {
 	tag, err := b.cell.Swap(ctx, b.tag, value)
 	if err != nil {
 		b.read = false // what it holds now is to be read again
-		b.l.d.log.Warn("which alarms were told could not be stored", "store", b.l.name, "error", oneLine(err))
+		b.l.d.Log.Warn("which alarms were told could not be stored", "store", b.l.name, "error", line(err))
 		return
 	}
 	b.tag = tag
-}
-
-// put hands notices to whoever is to be told.
-func (d *daemon) put(notices []alarm.Notice) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.outbox.Put(notices)
-}
-
-// beat tells the dead man's switch that a snapshot was taken.
-func (d *daemon) beat(ctx context.Context) {
-	u := d.config().Alarms.HeartbeatURL
-	if u == "" {
-		return
-	}
-	to, err := notify.ParseSecret(u)
-	if err == nil {
-		err = notify.Heartbeat{URL: to}.Beat(ctx)
-	}
-	if err != nil {
-		d.log.Warn("the heartbeat was not delivered", "error", oneLine(err))
-	}
 }

@@ -1,4 +1,4 @@
-package command
+package daemon
 
 import (
 	"context"
@@ -39,20 +39,15 @@ func (l *leader) Last(ctx context.Context, id schedule.ID) (time.Time, error) {
 		return last, err
 	}
 	// A leader can have died, or lost the lease, between a snapshot and its note.
-	m, err := newest(ctx, cat)
+	ids, err := cat.IDs(ctx)
+	if err != nil {
+		return last, err
+	}
+	m, err := s.newest(ctx, cat, ids)
 	if m != nil && m.Slot.After(last) {
 		last = m.Slot
 	}
 	return last, err
-}
-
-// newest is the newest snapshot's manifest; nil if there is none.
-func newest(ctx context.Context, cat *snapshot.Catalog) (*snapshot.Manifest, error) {
-	ids, err := cat.IDs(ctx)
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	return cat.Manifest(ctx, ids[len(ids)-1])
 }
 
 // Done notes in the store what became of a slot.
@@ -73,20 +68,20 @@ func (l *leader) Done(ctx context.Context, id schedule.ID, o schedule.Outcome) e
 
 // Next implements schedule.Watcher.
 func (l *leader) Next(id schedule.ID, at time.Time) {
-	l.d.metrics.NextRun(id.Source, watch.Task(id.Name), at)
+	l.d.Metrics.NextRun(id.Source, watch.Task(id.Name), at)
 }
 
 // Began implements schedule.Watcher.
 func (l *leader) Began(id schedule.ID, slot time.Time, try int) {
-	l.d.log.Debug("begun", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try)
-	l.d.metrics.RunStarted(id.Source, watch.Task(id.Name), l.d.e.now())
+	l.d.Log.Debug("begun", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try)
+	l.d.Metrics.RunStarted(id.Source, watch.Task(id.Name), l.d.Now())
 }
 
 // Failed implements schedule.Watcher.
 func (l *leader) Failed(id schedule.ID, slot time.Time, try int, err error, again time.Time) {
-	l.d.log.Warn("failed, to be tried again", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try, "again_at", again.UTC(), "error", oneLine(err))
+	l.d.Log.Warn("failed, to be tried again", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try, "again_at", again.UTC(), "error", line(err))
 	if s := l.charge(id.Source); s != nil {
-		s.failed(watch.Task(id.Name), l.d.e.now(), reasonOf(err))
+		s.failed(watch.Task(id.Name), l.d.Now(), reasonOf(err))
 	}
 }
 
@@ -99,18 +94,18 @@ func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
 	if s != nil {
 		on = s.spentOn(task)
 	}
-	l.d.metrics.RunEnded(watch.Run{Source: id.Source, Task: task, Started: o.Began, Ended: o.Ended, Reason: why, Phases: on})
+	l.d.Metrics.RunEnded(watch.Run{Source: id.Source, Task: task, Started: o.Began, Ended: o.Ended, Reason: why, Phases: on})
 	if o.Missed > 0 {
-		l.d.log.Warn("made up for missed runs", "source", id.Source, "task", id.Name, "missed", o.Missed)
+		l.d.Log.Warn("made up for missed runs", "source", id.Source, "task", id.Name, "missed", o.Missed)
 	}
 	if o.Err == nil {
-		l.d.log.Info("done", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "took", o.Ended.Sub(o.Began).Round(time.Millisecond))
+		l.d.Log.Info("done", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "took", o.Ended.Sub(o.Began).Round(time.Millisecond))
 		if s != nil {
 			s.succeeded(task, o.Ended)
 		}
 		return
 	}
-	l.d.log.Error("failed", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "tries", o.Tries, "reason", why, "error", oneLine(o.Err))
+	l.d.Log.Error("failed", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "tries", o.Tries, "reason", why, "error", line(o.Err))
 	if s != nil {
 		s.failed(task, o.Ended, why)
 	}
@@ -118,5 +113,5 @@ func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
 
 // Forgot implements schedule.Watcher.
 func (l *leader) Forgot(id schedule.ID, err error) {
-	l.d.log.Error("the store does not tell, or does not take, what was done", "source", id.Source, "task", id.Name, "error", oneLine(err))
+	l.d.Log.Error("the store does not tell, or does not take, what was done", "source", id.Source, "task", id.Name, "error", line(err))
 }

@@ -1,4 +1,4 @@
-package command
+package daemon
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,75 +17,81 @@ import (
 	"rqvault/verify"
 )
 
-// done is what became of a command line that the daemon ran.
-type done struct {
-	code int
-	err  error
-	out  []byte
+// Outcome is what a command's exit code says.
+type Outcome int
+
+// The outcomes.
+const (
+	OK       Outcome = iota
+	Failed           // it could not do its work
+	Findings         // it did, and found something
+	Damaged          // what is stored is not what was stored
+	Partly           // it did a part
+	Refused          // for safety
+	Locked           // a key is missing, or a signature is not to be trusted
+)
+
+// Done is what became of a command.
+type Done struct {
+	Outcome Outcome
+	Err     error  // nil only if it is OK
+	Out     []byte // the JSON that it printed
+	Phases  []watch.Phase
 }
 
-// command runs a command line as a person would type it, and decodes its JSON. What the
-// configuration says stands on that line, so that nothing else decides.
-func (s *charge) command(ctx context.Context, name string, doc any, args ...string) done {
-	line := []string{"rqvault", name, "--config=", "--json", "--quiet"}
-	values := settings(s.config(), s.name, s.settings(), name)
-	known := flagNames(name)
-	for _, flag := range slices.Sorted(maps.Keys(values)) {
-		for _, v := range values[flag] {
-			if known[flag] {
-				line = append(line, "--"+flag+"="+v)
-			}
-		}
-	}
-	var out, complaints bytes.Buffer
-	e := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, phases: &phases{now: s.l.d.e.now}}
-	err := e.execute(ctx)
-	s.spend(watch.Task(name), e.phases.all())
-	code := e.exit(ctx, err)
-	d := done{code: code, err: err, out: out.Bytes()}
-	if doc != nil && (code == exitOK || code == exitFindings || code == exitDamaged || code == exitPartly) {
-		if jsonErr := json.Unmarshal(out.Bytes(), doc); jsonErr != nil && err == nil {
-			d.err = fmt.Errorf("%s printed no JSON: %w", name, jsonErr)
+// command runs a command line as a person would type it, and decodes its JSON into doc,
+// which may be nil.
+func (s *charge) command(ctx context.Context, name string, doc any, args ...string) Done {
+	d := s.l.d.Do(ctx, s.config(), s.name, name, args...)
+	s.spend(watch.Task(name), d.Phases)
+	if doc != nil && d.Outcome != Failed && d.Outcome != Refused {
+		if err := json.Unmarshal(d.Out, doc); err != nil && d.Err == nil {
+			d.Outcome, d.Err = Failed, fmt.Errorf("%s printed no JSON: %w", name, err)
 		}
 	}
 	return d
 }
 
-// flagNames are the flags that a command has.
-func flagNames(command string) map[string]bool {
-	names := map[string]bool{}
-	for _, f := range newApp(&env{}).Command(command).Flags {
-		names[f.Names()[0]] = true
-	}
-	return names
+// failure is an outcome that is no success for a task.
+type failure struct {
+	error
+	outcome Outcome
 }
 
-// failed turns an exit code that is no success for a task into its error.
-func (d done) failed(fine ...int) error {
-	if slices.Contains(append(fine, exitOK), d.code) {
+func (f *failure) Unwrap() error { return f.error }
+
+// is reports whether an error is that outcome of a command.
+func (o Outcome) is(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.outcome == o
+}
+
+// failed turns an outcome that is no success for a task into its error.
+func (d Done) failed(fine ...Outcome) error {
+	if d.Outcome == OK || slices.Contains(fine, d.Outcome) {
 		return nil
 	}
-	if d.err == nil {
-		return fmt.Errorf("exit code %d", d.code)
-	}
-	return d.err
+	return &failure{d.Err, d.Outcome}
 }
 
 // backup takes a snapshot, unless this slot has one: a leader may have died between the
 // snapshot and its note.
 func (s *charge) backup(ctx context.Context, slot time.Time) error {
 	cat := s.catalog()
-	if m, err := newest(ctx, cat); err == nil && m != nil && !m.Slot.Before(slot) {
-		return nil
+	ids, err := cat.IDs(ctx)
+	if err == nil {
+		if m, err := s.newest(ctx, cat, ids); err == nil && m != nil && !m.Slot.Before(slot) {
+			return nil
+		}
 	}
 	var m snapshot.Manifest
 	d := s.command(ctx, "backup", &m, "--slot="+slot.UTC().Format(time.RFC3339))
 	if err := d.failed(); err != nil {
 		return err
 	}
-	s.l.d.log.Info("snapshot", "source", s.name, "id", m.ID, "jobs", m.Counts.Jobs, "keys", m.Counts.Keys, "bytes", m.StoredSize())
+	s.l.d.Log.Info("snapshot", "source", s.name, "id", m.ID, "jobs", m.Counts.Jobs, "keys", m.Counts.Keys, "bytes", m.StoredSize())
 	for _, w := range m.Warnings {
-		s.l.d.log.Warn(w, "source", s.name, "id", m.ID)
+		s.l.d.Log.Warn(w, "source", s.name, "id", m.ID)
 	}
 	go s.l.d.beat(context.WithoutCancel(ctx))
 	if err := s.frozen(ctx, cat); err != nil {
@@ -117,15 +122,15 @@ func (s *charge) prepare(ctx context.Context) error {
 		}
 		plan := filepath.Join(dir, "plan.json")
 		d := s.command(ctx, "diff", nil, "--out="+plan, string(f.Snapshot))
-		err = d.failed(exitFindings)
+		err = d.failed(Findings)
 		if err == nil {
-			err = errors.Join(s.keepIncident(ctx, f.Snapshot, "diff.json", d.out), s.keepPlan(ctx, f.Snapshot, plan))
+			err = errors.Join(s.keepIncident(ctx, f.Snapshot, "diff.json", d.Out), s.keepPlan(ctx, f.Snapshot, plan))
 		}
 		_ = os.RemoveAll(dir)
 		if err != nil {
 			return err
 		}
-		s.l.d.log.Warn("data was lost: comparison and plan are stored beside the last snapshot from before", "source", s.name, "snapshot", f.Snapshot)
+		s.l.d.Log.Warn("data was lost: comparison and plan are stored beside the last snapshot from before", "source", s.name, "snapshot", f.Snapshot)
 	}
 	return nil
 }
@@ -172,9 +177,9 @@ func (s *charge) verify(ctx context.Context, _ time.Time) error {
 	slices.SortStableFunc(older, func(a, b snapshot.ID) int { return proofs[a].OK.Compare(proofs[b].OK) })
 	var errs []error
 	for _, id := range append(ids[len(ids)-1:], older[:min(len(older), s.settings().Schedule.VerifyOlder)]...) {
-		err := s.command(ctx, "verify", nil, string(id)).failed(exitFindings)
-		if err == nil || errors.Is(err, errDamage) {
-			s.l.d.metrics.Verified(s.name, id.Time(), err == nil)
+		err := s.command(ctx, "verify", nil, string(id)).failed(Findings)
+		if err == nil || Damaged.is(err) {
+			s.l.d.Metrics.Verified(s.name, id.Time(), err == nil)
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
@@ -199,11 +204,22 @@ func (s *charge) drill(ctx context.Context, _ time.Time) error {
 		args = []string{"--replace-all"}
 	}
 	d := s.command(ctx, "drill", &out, args...)
-	if d.code == exitOK || d.code == exitFindings {
+	if d.Outcome == OK || d.Outcome == Findings {
 		s.spend(watch.Drill, drilled(out.Seconds))
-		s.l.d.metrics.Drilled(s.name, out.Snapshot.Time(), time.Duration(out.Seconds["recovery"]*float64(time.Second)), out.OK)
+		s.l.d.Metrics.Drilled(s.name, out.Snapshot.Time(), time.Duration(out.Seconds["recovery"]*float64(time.Second)), out.OK)
 	}
 	return d.failed()
+}
+
+// drilled are the phases of a drill.
+func drilled(seconds map[string]float64) []watch.Phase {
+	var all []watch.Phase
+	for _, name := range []string{"fetch", "load", "compare"} {
+		if s, ok := seconds[name]; ok {
+			all = append(all, watch.Phase{Name: name, Took: time.Duration(s * float64(time.Second))})
+		}
+	}
+	return all
 }
 
 // diff compares live Redis with the newest snapshot.
@@ -211,16 +227,25 @@ func (s *charge) diff(ctx context.Context, _ time.Time) error {
 	if _, err := s.snapshots(ctx); err != nil {
 		return err
 	}
-	var out diffOut
+	var out struct {
+		Counts   map[string]int64 `json:"counts"`
+		Findings []struct {
+			Verdict verify.Verdict `json:"verdict"`
+			Action  verify.Action  `json:"action"`
+		} `json:"findings"`
+		Break *struct {
+			Missing int64 `json:"missing"`
+		} `json:"break"`
+	}
 	d := s.command(ctx, "diff", &out)
-	if err := d.failed(exitFindings); err != nil {
+	if err := d.failed(Findings); err != nil {
 		return err
 	}
 	counts := map[string]int64{}
-	for v, n := range out.Counts {
-		counts[string(v)] = int64(n)
+	for _, v := range verify.Verdicts {
+		counts[string(v)] = out.Counts[string(v)]
 	}
-	s.l.d.metrics.Diff(s.name, counts)
+	s.l.d.Metrics.Diff(s.name, counts)
 	var lost, uncertain int64
 	for i := range out.Findings {
 		switch f := &out.Findings[i]; f.Action {
@@ -234,7 +259,7 @@ func (s *charge) diff(ctx context.Context, _ time.Time) error {
 		}
 	}
 	if out.Break != nil {
-		lost += int64(out.Break.Missing)
+		lost += out.Break.Missing
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,17 +275,20 @@ func (s *charge) fsck(ctx context.Context, _ time.Time) error {
 			Count    int64  `json:"count"`
 		} `json:"breaches"`
 	}
-	if err := s.command(ctx, "verify", &out, "--live").failed(exitFindings); err != nil {
+	if err := s.command(ctx, "verify", &out, "--live").failed(Findings); err != nil {
 		return err
 	}
 	counts, grave := map[string]int64{}, int64(0)
+	for _, severity := range []verify.Severity{verify.Critical, verify.High, verify.Medium, verify.Low} {
+		counts[string(severity)] = 0 // so that a graph shows that it looked
+	}
 	for _, b := range out.Breaches {
 		counts[b.Severity]++
 		if b.Severity == string(verify.High) || b.Severity == string(verify.Critical) {
 			grave++
 		}
 	}
-	s.l.d.metrics.Fsck(s.name, counts)
+	s.l.d.Metrics.Fsck(s.name, counts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.facts.Breaches = grave
@@ -274,8 +302,8 @@ const runsKept = 500
 // freeze has an alarm of its own.
 func (s *charge) prune(ctx context.Context, _ time.Time) error {
 	var errs []error
-	for _, task := range []watch.Task{watch.Backup, watch.Verify, watch.Drill, watch.Diff, watch.Fsck, watch.Prune} {
+	for _, task := range tasks {
 		errs = append(errs, s.catalog().TrimRuns(ctx, string(task), runsKept))
 	}
-	return errors.Join(append(errs, s.command(ctx, "prune", nil, "--apply").failed(exitRefused))...)
+	return errors.Join(append(errs, s.command(ctx, "prune", nil, "--apply").failed(Refused))...)
 }

@@ -1,4 +1,4 @@
-package command
+package daemon
 
 import (
 	"context"
@@ -15,16 +15,19 @@ import (
 	"rqvault/schedule"
 )
 
-// reasons says under which of the metrics' few words an error counts. They are tried in
-// order; the first cause that fits gives the word.
+// outcomes says under which of the metrics' few words a command's outcome counts.
+var outcomes = map[Outcome]watch.Reason{Findings: watch.Differences, Damaged: watch.Damaged, Refused: watch.Refused, Locked: watch.Key}
+
+// reasons says the same of an error. They are tried in order; the first cause that fits
+// gives the word. Where the lease was lost or the daemon told to stop, that is why,
+// whatever came of it.
 var reasons = []struct {
 	reason watch.Reason
 	causes []error
 }{
 	{watch.LeaseLost, []error{lease.ErrLost}},
 	{watch.Interrupted, []error{context.Canceled, schedule.ErrStopped}},
-	{watch.Differences, []error{errFindings}},
-	{watch.Damaged, []error{errDamage, snapshot.ErrDamaged, index.ErrDamaged, rdb.ErrDamaged}},
+	{watch.Damaged, []error{snapshot.ErrDamaged, index.ErrDamaged, rdb.ErrDamaged}},
 	{watch.NoSpace, []error{syscall.ENOSPC, live.ErrNoSpace}},
 	{watch.RedisLoading, []error{live.ErrLoading, replica.ErrLoading}},
 	{watch.RedisDenied, []error{live.ErrAuth, replica.ErrAuth, live.ErrTLS, replica.ErrTLS, live.ErrDenied, replica.ErrDenied}},
@@ -32,7 +35,6 @@ var reasons = []struct {
 	{watch.RedisUnreachable, []error{live.ErrUnreachable, replica.ErrUnreachable, live.ErrNoMaster, live.ErrNotRedis}},
 	{watch.StoreDenied, []error{snapshot.ErrDenied}},
 	{watch.StoreUnreachable, []error{snapshot.ErrUnreachable, snapshot.ErrNoStore}},
-	{watch.Refused, []error{errRefused, errLineage}},
 	{watch.Timeout, []error{schedule.ErrTimeout, context.DeadlineExceeded}},
 }
 
@@ -47,6 +49,10 @@ func reasonOf(err error) watch.Reason {
 				return r.reason
 			}
 		}
+	}
+	var f *failure
+	if errors.As(err, &f) && outcomes[f.outcome] != "" {
+		return outcomes[f.outcome]
 	}
 	return watch.Other
 }
