@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 
 	"rqvault/internal/job"
@@ -85,6 +84,3 @@ func (s *Settled) Load(db int32, b []byte) error {
 	}
 	return nil
 }
-
-// DBs lists the databases of which there are any.
-func (s *Settled) DBs() []int32 { return slices.Sorted(maps.Keys(s.prints)) }

@@ -17,6 +17,7 @@ import (
 	"rqvault/internal/config"
 	"rqvault/internal/live"
 	"rqvault/internal/snapshot"
+	"rqvault/internal/source"
 )
 
 // checkTimeout bounds the look at one thing that the configuration names.
@@ -47,10 +48,10 @@ func (e *env) checkConfig(c *cli.Context, cfg *config.Config) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		s := cfg.Sources[name]
-		try("source "+name, func(ctx context.Context) (string, error) { return reachRedis(ctx, s.Redis, s.RedisPassword) })
+		try("source "+name, func(ctx context.Context) (string, error) { return reachRedis(ctx, s.Redis, s.RedisPassword, s.Via) })
 		switch {
 		case s.Schedule.DrillInto != "":
-			try("drill_into of "+name, func(ctx context.Context) (string, error) { return reachRedis(ctx, s.Schedule.DrillInto, "") })
+			try("drill_into of "+name, func(ctx context.Context) (string, error) { return reachRedis(ctx, s.Schedule.DrillInto, "", "") })
 		case s.Schedule.Drill != "":
 			try("drill of "+name, func(context.Context) (string, error) { return lookFor("redis-server") })
 		}
@@ -106,7 +107,9 @@ func reachStore(ctx context.Context, name string) (string, error) {
 	return fmt.Sprintf("%s of %s", plural(int64(len(names)), "source"), s), err
 }
 
-func reachRedis(ctx context.Context, name, password string) (string, error) {
+// reachRedis asks a server who it is, and, where backups come over the replication link,
+// whether it would open one.
+func reachRedis(ctx context.Context, name, password, via string) (string, error) {
 	t, err := live.ParseURL(name)
 	if err != nil {
 		return "", err
@@ -120,7 +123,10 @@ func reachRedis(ctx context.Context, name, password string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("Redis %s, %s", f.Version, f.Replication.Role), nil
+	if via == "sync" {
+		err = source.MaySync(ctx, s)
+	}
+	return fmt.Sprintf("Redis %s, %s", f.Version, f.Replication.Role), err
 }
 
 // reachHost connects to the host of a URL. The URL itself is a secret.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"rqvault/internal/command"
+	"rqvault/internal/redistest"
 )
 
 // plainly runs a command line just as it stands.
@@ -60,6 +61,26 @@ func TestCommandsFollowTheConfiguration(t *testing.T) {
 	r := plainly(t, "config", "check")
 	if r.code != 3 || !strings.Contains(r.out, "source other  FAIL") || !strings.Contains(r.out, "source prod   ok") || !strings.Contains(r.out, "store main    ok") {
 		t.Errorf("config check: exit %d\n%s%s", r.code, r.out, r.err)
+	}
+}
+
+// A right that only a backup over the replication link needs is missed before the first
+// backup does.
+func TestConfigCheckAsksForTheLink(t *testing.T) {
+	s := redistest.Start(t, redistest.WithUser("reader on >s3cret ~* +@read +info +config|get +ping +client"))
+	for _, c := range []struct {
+		via  string
+		code int
+		want string
+	}{{"bgsave", 0, "source main  ok"}, {"sync", 3, "no permissions to run the 'replconf' command"}} {
+		file := filepath.Join(t.TempDir(), "rqvault.yml")
+		text := fmt.Sprintf("stores: {main: {url: %s}}\nsources: {main: {redis: '%s', redis_password: s3cret, via: %s}}\n", t.TempDir(), strings.Replace(s.URL(), "://", "://reader@", 1), c.via)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := plainly(t, "config", "check", "--config", file); r.code != c.code || !strings.Contains(r.out, c.want) {
+			t.Errorf("%s: exit %d, want %d and %q:\n%s%s", c.via, r.code, c.code, c.want, r.out, r.err)
+		}
 	}
 }
 
