@@ -73,7 +73,7 @@ type Keep struct {
 	Weekly  int           `yaml:"weekly" doc:"the newest of each of so many weeks" example:"8"`
 	Monthly int           `yaml:"monthly" doc:"the newest of each of so many months" example:"12"`
 	Yearly  int           `yaml:"yearly" doc:"the newest of each of so many years"`
-	Within  time.Duration `yaml:"within" doc:"all that are at most this much older than the newest" example:"48h"`
+	Within  time.Duration `yaml:"within" doc:"all that are at most this much older than the newest" example:"14d"`
 }
 
 // Empty reports whether nothing is set.

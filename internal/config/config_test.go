@@ -125,6 +125,7 @@ func TestProblems(t *testing.T) {
 		{small + "    store: mian", "line 7: sources.prod.store: there is no store mian; here are main"},
 		{small + "    save_timeout: 5 minutes", "is no duration such as"},
 		{small + "    save_timeout: -5m", "is no duration such as"},
+		{small + "    save_timeout: 1.5d", "is no duration such as"},
 		{small + "    resume_rate: -1", "is no count"},
 		{small + "    extend_ttl: maybe", "is neither true nor false"},
 		{small + "    redis_password: a\n    redis_password_file: /secret", "line 8: sources.prod.redis_password_file: both sources.prod.redis_password and sources.prod.redis_password_file are given"},
@@ -183,7 +184,7 @@ func TestStrayVariables(t *testing.T) {
 func TestPrint(t *testing.T) {
 	c := parse(t, small+`    redis_password: hunter2
     policies: {"a b": at-most-once, "yes": at-least-once}
-    keep: {last: 3, within: 48h}
+    keep: {last: 3, within: 2d}
   other: {redis: "rediss://user:hunter2@r:6380/1?x=y", schedule: {drill_into: "redis://:hunter2@s", backup: "*/10 * * * *"}}
 alarms:
   heartbeat_url: https://h/hunter2

@@ -281,13 +281,22 @@ func (r *reader) scalar(line int, text string, v reflect.Value, f *field, path s
 	r.allowed(line, path, text, f)
 }
 
+// duration reads one in Go's words, or in whole days: "14d".
+func duration(text string) (time.Duration, error) {
+	if days, is := strings.CutSuffix(text, "d"); is {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(text)
+}
+
 // assign sets a value from a text.
 func assign(v reflect.Value, text string) error {
 	switch kindOf(v.Type()) {
 	case Duration:
-		d, err := time.ParseDuration(text)
+		d, err := duration(text)
 		if err != nil || d < 0 {
-			return fmt.Errorf("%q is no duration such as 90s, 30m or 2h", text)
+			return fmt.Errorf("%q is no duration such as 90s, 30m, 2h or 14d", text)
 		}
 		v.SetInt(int64(d))
 	case Number:

@@ -49,7 +49,7 @@ func schemaValue(kind Kind, one []string) map[string]any {
 	case Switch:
 		return map[string]any{"type": "boolean"}
 	case Duration:
-		return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`}
+		return map[string]any{"type": "string", "pattern": `^([0-9]+d|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`}
 	case List:
 		return map[string]any{"type": "array", "items": text}
 	case Map:
