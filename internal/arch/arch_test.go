@@ -172,7 +172,7 @@ var only = []struct {
 	{"internal/report", []string{"internal/lineage", "verify"}, true, "a page is made of what was found, whoever found it and however"},
 	{"internal/alarm", nil, true, "it decides what people must hear of from plain facts, whoever gathered them"},
 	{"internal/notify", []string{"internal/alarm"}, true, "it sends what was decided, and decides nothing"},
-	{"internal/queues", []string{"internal/job", "internal/live", "internal/rq"}, true, "it looks, and judges nothing"},
+	{"internal/queues", []string{"internal/doctor", "internal/job", "internal/live", "internal/rq"}, true, "it looks, and judges nothing"},
 	{"internal/secret", nil, true, "everybody who prints may need it"},
 	{"internal/typo", nil, false, "it compares words"},
 	{"internal/watch", []string{"internal/alarm"}, false, "it shows what it is told, and asks nobody"},

@@ -40,12 +40,8 @@ func (p *patient) Queues(ctx context.Context, s *doctor.Server) *doctor.Queues {
 			out.Suspended, out.SuspendedFor = true, max(out.SuspendedFor, left)
 		}
 		workers := l.Workers()
-		for _, w := range workers {
-			out.Workers = append(out.Workers, doctor.Worker(w))
-		}
-		for _, q := range l.All(workers) {
-			out.All = append(out.All, doctor.Queue(q))
-		}
+		out.Workers = append(out.Workers, workers...)
+		out.All = append(out.All, l.All(workers)...)
 		if l.Err != nil {
 			out.Problem = reason(l.Err)
 		}

@@ -1,6 +1,6 @@
 // Package queues looks at the queues and workers of a running Redis: how much waits, since
 // when, whether it moves, and whether anybody works. A look is a few pipelined reads,
-// however long the queues are.
+// however long the queues are. What it sees is told in the words of doctor, which judges it.
 package queues
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"rqvault/internal/doctor"
 	"rqvault/internal/job"
 	"rqvault/internal/live"
 	"rqvault/internal/rq"
@@ -37,30 +38,6 @@ const (
 // *live.ReplyError.
 type Redis interface {
 	Pipeline(ctx context.Context, db int, commands [][]any) ([]any, error)
-}
-
-// Queue is one queue.
-type Queue struct {
-	DB       int
-	Name     string
-	Before   int64     // jobs that waited at the first look
-	Depth    int64     // and at the second
-	Oldest   time.Time // when the one at the head was enqueued; zero if there is none or it does not say
-	Expiring bool      // that one has a ttl
-	Stuck    int64     // ids that were popped and never prepared
-	Stale    int64     // runs whose heartbeat ended long ago
-	Overdue  int64     // scheduled jobs whose time came over two minutes ago
-	Deferred int64
-	// Scheduler says that a scheduler holds the queue's lock.
-	Scheduler bool
-}
-
-// Worker is a registered worker.
-type Worker struct {
-	DB     int
-	Name   string
-	Queues []string
-	Alive  bool // it gave a sign of life in time
 }
 
 // Look is one look at one database. The first error ends it: nothing more is asked, and Err
@@ -134,7 +111,7 @@ func (l *Look) Suspended() (bool, time.Duration) {
 }
 
 // Workers lists those that are registered.
-func (l *Look) Workers() []Worker {
+func (l *Look) Workers() []doctor.Worker {
 	l.ask([]any{"smembers", l.schema.WorkersKey()})
 	keys := l.texts(0)
 	slices.Sort(keys)
@@ -144,9 +121,9 @@ func (l *Look) Workers() []Worker {
 		commands = append(commands, []any{"hmget", k, "queues", "last_heartbeat", "death", "birth"}, []any{"pttl", k})
 	}
 	l.ask(commands...)
-	var out []Worker
+	var out []doctor.Worker
 	for i, k := range keys {
-		w := Worker{DB: l.db, Name: l.schema.WorkerName(k)}
+		w := doctor.Worker{DB: l.db, Name: l.schema.WorkerName(k)}
 		if v := l.texts(2 * i); len(v) == 4 && v[0] != "" && v[2] == "" {
 			w.Queues = strings.Split(v[0], ",")
 			beat, _ := rq.ParseTime([]byte(v[1]))
@@ -176,7 +153,7 @@ func (l *Look) First() bool {
 
 // All looks at all of each queue; what was popped before First and is not prepared by now
 // counts as stuck where no worker serves the queue.
-func (l *Look) All(workers []Worker) []Queue {
+func (l *Look) All(workers []doctor.Worker) []doctor.Queue {
 	names := l.names()
 	var commands [][]any
 	for _, name := range names {
@@ -192,10 +169,10 @@ func (l *Look) All(workers []Worker) []Queue {
 	}
 	each := len(commands) / max(1, len(names))
 	l.ask(commands...)
-	all, heads, stuck := make([]Queue, len(names)), make([]string, len(names)), make([][]string, len(names))
+	all, heads, stuck := make([]doctor.Queue, len(names)), make([]string, len(names)), make([][]string, len(names))
 	for i, name := range names {
 		at := i * each
-		all[i] = Queue{DB: l.db, Name: name, Depth: l.num(at), Stale: l.num(at + 1), Overdue: l.num(at + 2),
+		all[i] = doctor.Queue{DB: l.db, Name: name, Depth: l.num(at), Stale: l.num(at + 1), Overdue: l.num(at + 2),
 			Deferred: l.num(at + 3), Scheduler: l.num(at+4) > 0}
 		all[i].Before = all[i].Depth
 		if n, known := l.before[name]; known {
@@ -206,7 +183,7 @@ func (l *Look) All(workers []Worker) []Queue {
 	}
 	l.heads(all, heads)
 	for i, name := range names {
-		served := slices.ContainsFunc(workers, func(w Worker) bool { return w.Alive && slices.Contains(w.Queues, name) })
+		served := slices.ContainsFunc(workers, func(w doctor.Worker) bool { return w.Alive && slices.Contains(w.Queues, name) })
 		for _, id := range stuck[i] {
 			if !served || l.seenLongAgo(name, id) {
 				all[i].Stuck++
@@ -217,7 +194,7 @@ func (l *Look) All(workers []Worker) []Queue {
 }
 
 // heads looks at the jobs that are next.
-func (l *Look) heads(all []Queue, ids []string) {
+func (l *Look) heads(all []doctor.Queue, ids []string) {
 	var commands [][]any
 	for _, id := range ids {
 		key := l.schema.PartKey(id, job.HashPart)
