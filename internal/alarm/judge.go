@@ -54,6 +54,7 @@ type Limits struct {
 	Outage     time.Duration // how long Redis or the store may be away (2 minutes)
 	LeaseMoves int           // changes of the leader within an hour (4)
 	Runbook    string        // where the runbook is (docs/runbook.md)
+	Config     string        // the configuration's file, if it is not where commands look for it
 }
 
 func (l Limits) withDefaults() Limits {
@@ -89,27 +90,32 @@ type judge struct {
 	alarms []Alarm
 }
 
-// raise adds an alarm. The command gets the source's name.
+// raise adds an alarm. In its commands $WHICH becomes the flags that name the source, and
+// $CONFIG the one that names the configuration.
 func (j *judge) raise(name Name, since time.Time, next, format string, args ...any) {
+	config := ""
+	if j.limits.Config != "" {
+		config = " --config " + quoted(j.limits.Config)
+	}
 	j.alarms = append(j.alarms, Alarm{
 		Name:     name,
 		Severity: name.Severity(),
 		Source:   j.Source,
 		Summary:  fmt.Sprintf(format, args...),
-		Next:     strings.ReplaceAll(next, "$SOURCE", quoted(j.Source)),
+		Next:     strings.NewReplacer("$WHICH", "--source "+quoted(j.Source)+config, "$CONFIG", config).Replace(next),
 		Runbook:  j.limits.Runbook + "#" + string(name),
 		Since:    since,
 	})
 }
 
 func (j *judge) tasks() {
-	j.late(BackupLate, j.Backup, "backup", "rqvault backup --source $SOURCE")
-	j.late(VerifyLate, j.Verify, "verify", "rqvault verify --source $SOURCE")
-	j.late(DrillLate, j.Drill, "drill", "rqvault drill --source $SOURCE")
-	j.failed(BackupFailed, j.Backup, "backup", "rqvault doctor; then rqvault backup --source $SOURCE")
-	j.failed(VerifyFailed, j.Verify, "verify", "rqvault verify --all --source $SOURCE")
-	j.failed(DrillFailed, j.Drill, "drill", "rqvault drill --source $SOURCE")
-	j.failed(PruneFailed, j.Prune, "prune", "rqvault prune --source $SOURCE")
+	j.late(BackupLate, j.Backup, "backup", "rqvault backup $WHICH")
+	j.late(VerifyLate, j.Verify, "verify", "rqvault verify $WHICH")
+	j.late(DrillLate, j.Drill, "drill", "rqvault drill $WHICH")
+	j.failed(BackupFailed, j.Backup, "backup", "rqvault doctor $WHICH; then rqvault backup $WHICH")
+	j.failed(VerifyFailed, j.Verify, "verify", "rqvault verify --all $WHICH")
+	j.failed(DrillFailed, j.Drill, "drill", "rqvault drill $WHICH")
+	j.failed(PruneFailed, j.Prune, "prune", "rqvault prune $WHICH")
 }
 
 // late tells of a task whose last success is too old, or that never had one in time.
@@ -146,31 +152,31 @@ func (j *judge) follows(t Task) bool {
 
 // data tells of jobs.
 func (j *judge) data() {
-	const look = "rqvault diff --source $SOURCE"
+	const look = "rqvault diff $WHICH"
 	if !j.Frozen.IsZero() {
 		j.raise(WipeDetected, j.Frozen, look, "Redis lost most of its data: %s; retention is frozen, so that the good snapshots stay", orUnknown(j.FrozenWhy))
 	}
 	if j.Lost > 0 {
-		j.raise(JobsLost, time.Time{}, look+"; then rqvault restore", "%s lost or out of place in live Redis", counted(j.Lost, "job"))
+		j.raise(JobsLost, time.Time{}, look+"; then rqvault restore $WHICH", "%s lost or out of place in live Redis", counted(j.Lost, "job"))
 	}
 	if j.Uncertain > 0 {
 		j.raise(JobsUncertain, time.Time{}, look, "%s left for you to decide: what became of them cannot be known", counted(j.Uncertain, "job"))
 	}
 	if j.Breaches > 0 {
-		j.raise(RulesBroken, time.Time{}, "rqvault verify --live", "%s of RQ's own rules in live Redis", counted(j.Breaches, "breach"))
+		j.raise(RulesBroken, time.Time{}, "rqvault verify --live $WHICH", "%s of RQ's own rules in live Redis", counted(j.Breaches, "breach"))
 	}
 }
 
 // reach tells of what does not answer. A moment's silence is none.
 func (j *judge) reach() {
 	if j.outage(j.RedisDown) {
-		j.raise(RedisDown, j.RedisDown, "rqvault doctor", "Redis has not answered for %s", lasted(j.now.Sub(j.RedisDown)))
+		j.raise(RedisDown, j.RedisDown, "rqvault doctor $WHICH", "Redis has not answered for %s", lasted(j.now.Sub(j.RedisDown)))
 	}
 	if j.outage(j.StoreDown) {
-		j.raise(StoreUnreachable, j.StoreDown, "rqvault snapshots --source $SOURCE", "the store has not answered for %s: nothing can be saved or restored", lasted(j.now.Sub(j.StoreDown)))
+		j.raise(StoreUnreachable, j.StoreDown, "rqvault snapshots $WHICH", "the store has not answered for %s: nothing can be saved or restored", lasted(j.now.Sub(j.StoreDown)))
 	}
 	if j.LeaseMoves >= j.limits.LeaseMoves {
-		j.raise(LeaseContention, time.Time{}, "rqvault config check", "the leader changed %s within an hour: replicas pause, crash, or reach the store badly", counted(int64(j.LeaseMoves), "time"))
+		j.raise(LeaseContention, time.Time{}, "rqvault config check$CONFIG", "the leader changed %s within an hour: replicas pause, crash, or reach the store badly", counted(int64(j.LeaseMoves), "time"))
 	}
 }
 

@@ -67,9 +67,13 @@ func newApp(e *env) *cli.App {
 		},
 	}
 	for _, cmd := range app.Commands {
-		cmd.OnUsageError, cmd.Before = app.OnUsageError, e.configure
+		before := e.configure
+		if cmd.Name == "config" || cmd.Name == "schedule" { // they read the configuration as a whole
+			before = nil
+		}
+		cmd.OnUsageError, cmd.Before = app.OnUsageError, before
 		for _, sub := range cmd.Subcommands {
-			sub.OnUsageError, sub.Before = app.OnUsageError, e.configure
+			sub.OnUsageError, sub.Before = app.OnUsageError, before
 		}
 	}
 	return app
@@ -129,7 +133,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 		return args, nil
 	}
 	at := 2 // where the command's own words begin
-	if len(args) > 2 && cmd.HasName("key") {
+	if len(args) > 2 && len(cmd.Subcommands) > 0 {
 		for _, sub := range cmd.Subcommands {
 			if sub.HasName(args[2]) {
 				cmd, at = sub, 3

@@ -69,7 +69,7 @@ func (e *env) checkConfig(c *cli.Context, cfg *config.Config) error {
 }
 
 func (e *env) printReached(c *cli.Context, all []reached) error {
-	bad := slices.ContainsFunc(all, func(r reached) bool { return !r.OK })
+	failed := slices.IndexFunc(all, func(r reached) bool { return !r.OK })
 	if c.Bool("json") {
 		if err := e.printJSON(all); err != nil {
 			return err
@@ -85,10 +85,13 @@ func (e *env) printReached(c *cli.Context, all []reached) error {
 		}
 		_ = t.flush()
 	}
-	if bad {
-		return errFindings
+	if failed < 0 {
+		return nil
 	}
-	return nil
+	if source, is := strings.CutPrefix(all[failed].What, "source "); is && !c.Bool("json") {
+		fmt.Fprintf(e.out, "next: rqvault doctor --source %s%s\n", quote(source), e.configured(c))
+	}
+	return errFindings
 }
 
 func reachStore(ctx context.Context, name string) (string, error) {

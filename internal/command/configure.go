@@ -7,10 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/config"
+	"rqvault/internal/live"
 )
 
 // configPath is read where neither --config nor RQVAULT_CONFIG names another file.
@@ -27,7 +29,13 @@ func (e *env) configuration(c *cli.Context) (*config.Config, error) {
 	if name == "" {
 		name, asked = configPath, false
 	}
-	cfg, err := config.Load(name, config.System())
+	system := config.System()
+	system.Redis = func(url string) error {
+		_, err := live.ParseURL(url)
+		return err
+	}
+	system.Store = checkStore
+	cfg, err := config.Load(name, system)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 		return nil, nil
@@ -47,7 +55,7 @@ func (e *env) configure(c *cli.Context) error {
 	has := func(name string) bool {
 		return slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
 	}
-	if !has("config") || c.Command.Name == "config" || c.Command.Name == "schedule" {
+	if !has("config") {
 		return nil
 	}
 	if c.String("config") == "" && c.IsSet("store") && (c.IsSet("redis") || !has("redis")) {
@@ -126,43 +134,57 @@ func settings(cfg *config.Config, name string, s *config.Source, command string)
 }
 
 func (e *env) configCommand() *cli.Command {
+	sub := func(name, about string, action func(c *cli.Context, cfg *config.Config) error) *cli.Command {
+		return &cli.Command{Name: name, Usage: about, Flags: flags([]cli.Flag{configFlag()}, outputFlags()),
+			Action: func(c *cli.Context) error {
+				if c.Args().Present() {
+					return usage("config %s takes no arguments", name)
+				}
+				cfg, err := e.configuration(c)
+				if err != nil {
+					return err
+				}
+				if cfg == nil {
+					return usage("there is no %s: name a file with --config", configPath)
+				}
+				return action(c, cfg)
+			}}
+	}
+	plain := func(name, about string, text func() ([]byte, error)) *cli.Command {
+		return &cli.Command{Name: name, Usage: about, Action: func(*cli.Context) error {
+			b, err := text()
+			if err == nil {
+				fmt.Fprintln(e.out, strings.TrimSuffix(string(b), "\n"))
+			}
+			return err
+		}}
+	}
 	return &cli.Command{
-		Name:      "config",
-		Usage:     "look at rqvault.yml: print what is in force, check it, or print a default",
-		ArgsUsage: "print|check|default|schema",
-		Flags:     flags([]cli.Flag{configFlag()}, outputFlags()),
-		Action:    e.config,
+		Name:  "config",
+		Usage: "look at rqvault.yml: print what is in force, check it, or print a default",
+		Subcommands: []*cli.Command{
+			sub("print", "print what is in force, defaults and variables included, without secrets", e.printConfig),
+			sub("check", "read the file, and reach everything that it names", e.checkConfig),
+			plain("default", "print a commented file to begin with", func() ([]byte, error) { return []byte(config.Default()), nil }),
+			plain("schema", "print a JSON Schema for editors", config.Schema),
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return noSubcommand(c.Command, c.Args().First())
+			}
+			return usage("say which: rqvault config print, check, default or schema")
+		},
 	}
 }
 
-func (e *env) config(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return usage("say which: rqvault config print, check, default or schema")
-	}
-	switch what := c.Args().First(); what {
-	case "default":
-		fmt.Fprint(e.out, config.Default())
+func (e *env) printConfig(c *cli.Context, cfg *config.Config) error {
+	if !c.Bool("json") {
+		fmt.Fprint(e.out, cfg.Print())
 		return nil
-	case "schema":
-		b, err := config.Schema()
-		if err == nil {
-			fmt.Fprintln(e.out, string(b))
-		}
-		return err
-	case "print", "check":
-		cfg, err := e.configuration(c)
-		if err != nil {
-			return err
-		}
-		if cfg == nil {
-			return usage("there is no %s: name a file with --config", configPath)
-		}
-		if what == "print" {
-			fmt.Fprint(e.out, cfg.Print())
-			return nil
-		}
-		return e.checkConfig(c, cfg)
-	default:
-		return usage("there is no config %s: use print, check, default or schema", quote(what))
 	}
+	b, err := cfg.JSON()
+	if err == nil {
+		fmt.Fprintln(e.out, string(b))
+	}
+	return err
 }

@@ -152,7 +152,13 @@ func (e *env) exit(ctx context.Context, err error) int {
 	if errors.Is(err, errFindings) || errors.Is(err, errDamage) || errors.Is(err, errForged) {
 		return code
 	}
-	fmt.Fprintln(e.err, "rqvault: "+oneLine(err))
+	if errors.Is(err, config.ErrInvalid) { // a list: one reason a line
+		for i, line := range strings.Split(err.Error(), "\n") {
+			fmt.Fprintln(e.err, []string{"rqvault: ", "  "}[min(i, 1)]+clean(line))
+		}
+	} else {
+		fmt.Fprintln(e.err, "rqvault: "+oneLine(err))
+	}
 	if next != "" {
 		fmt.Fprintln(e.err, "next: "+next)
 	}

@@ -62,11 +62,19 @@ func (e *env) againPlan(c *cli.Context, plan string) string {
 	return "rqvault restore --plan " + quote(plan) + " --apply" + e.reach(c)
 }
 
+// configured writes the flag that was typed to name the configuration.
+func (e *env) configured(c *cli.Context) string {
+	if !typed(e.args, []string{"config"}) {
+		return ""
+	}
+	return " --config " + quote(c.String("config"))
+}
+
 // reach writes the flags that were typed to say which Redis and which store, and how to
 // open that.
 func (e *env) reach(c *cli.Context) string {
 	line := ""
-	for _, name := range []string{"redis", "store", "source"} {
+	for _, name := range []string{"config", "redis", "store", "source"} {
 		if typed(e.args, []string{name}) {
 			line += " --" + name + " " + quote(secret.WithoutPassword(c.String(name)))
 		}

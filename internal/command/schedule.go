@@ -9,7 +9,9 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -46,8 +48,14 @@ func (e *env) schedule(c *cli.Context) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
+	file := ""
+	if c.IsSet("config") {
+		if file, err = filepath.Abs(c.String("config")); err != nil {
+			return usage("--config: %v", err)
+		}
+	}
 	log := e.newLog(cfg)
-	d := daemon.New(daemon.Options{Config: cfg, Schema: e.schema, Log: log, Now: e.now, Version: version(), Do: e.do, Open: openLeased, Keys: configuredKeys})
+	d := daemon.New(daemon.Options{Config: cfg, File: file, Schema: e.schema, Log: log, Now: e.now, Version: version(), Do: e.do, Open: openLeased, Keys: configuredKeys})
 	stopped, cancel := context.WithCancel(context.WithoutCancel(c.Context))
 	defer cancel()
 	if cfg.Daemon.Listen != "" {
@@ -88,11 +96,22 @@ func (e *env) reload(c *cli.Context, d *daemon.Daemon, log *slog.Logger) {
 		log.Error("the new configuration is not followed; the one before stays in force", "error", oneLine(err))
 		return
 	}
-	if old := d.Current(); cfg.Daemon != old.Daemon {
-		log.Warn("what changed under daemon: counts from the next start on")
+	if changed := began(d.Config.Daemon, cfg.Daemon); len(changed) > 0 {
+		log.Warn("what differs from the start counts from the next start on", "keys", strings.Join(changed, ", "))
 	}
 	d.Follow(cfg)
 	log.Info("the configuration was read again")
+}
+
+// began lists the keys under daemon that count at the start only, and differ from then.
+func began(then, now config.Daemon) (keys []string) {
+	for key, differs := range map[string]bool{"listen": then.Listen != now.Listen, "log": then.Log != now.Log, "lease_ttl": then.LeaseTTL != now.LeaseTTL, "grace": then.Grace != now.Grace} {
+		if differs {
+			keys = append(keys, "daemon."+key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // newLog writes the daemon's log lines to standard error.

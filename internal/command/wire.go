@@ -81,28 +81,38 @@ func (e *env) store(c *cli.Context) (snapshot.Store, error) {
 }
 
 func openStore(ctx context.Context, name string) (snapshot.Store, error) {
-	switch {
-	case strings.HasPrefix(name, "s3://"):
+	if err := checkStore(name); err != nil {
+		return nil, usage("--store: %v", err)
+	}
+	if strings.HasPrefix(name, "s3://") {
 		o, err := s3.ParseURL(name)
 		if err != nil {
-			return nil, usage("--store: %v", err)
+			return nil, err
 		}
 		return s3.Open(ctx, o)
-	case strings.HasPrefix(name, "file://"):
-		name = strings.TrimPrefix(name, "file://")
-		if !filepath.IsAbs(name) {
-			return nil, usage("--store: file:// takes an absolute path, such as file:///var/lib/rqvault")
-		}
-	case strings.Contains(name, "://"):
-		return nil, usage("--store %s: use a directory, file:///path or s3://bucket/prefix", name)
-	case name == "":
-		return nil, usage("--store is empty: use a directory, file:///path or s3://bucket/prefix")
 	}
-	path, err := filepath.Abs(name)
+	path, err := filepath.Abs(strings.TrimPrefix(name, "file://"))
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", name, err)
 	}
 	return dir.Open(path)
+}
+
+// checkStore says what is wrong with a store's name; nothing is opened.
+func checkStore(name string) error {
+	rest, isFile := strings.CutPrefix(name, "file://")
+	switch {
+	case strings.HasPrefix(name, "s3://"):
+		_, err := s3.ParseURL(name)
+		return err
+	case isFile && !filepath.IsAbs(rest):
+		return errors.New("file:// takes an absolute path, such as file:///var/lib/rqvault")
+	case !isFile && strings.Contains(name, "://"):
+		return fmt.Errorf("%s: use a directory, file:///path or s3://bucket/prefix", secret.WithoutPassword(name))
+	case name == "":
+		return errors.New("it is empty: use a directory, file:///path or s3://bucket/prefix")
+	}
+	return nil
 }
 
 func (e *env) catalog(c *cli.Context) (*snapshot.Catalog, error) {

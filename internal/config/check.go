@@ -20,6 +20,8 @@ func (r *reader) check(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
 		if p := "stores." + name; c.Stores[name].URL == "" {
 			r.complain(r.line(p), p, "has no url")
+		} else {
+			r.url(p+".url", c.Stores[name].URL, r.env.Store)
 		}
 	}
 	if len(c.Sources) == 0 {
@@ -44,6 +46,16 @@ func (r *reader) check(c *Config) {
 	}
 	if h := c.Alarms.HeartbeatURL; h != "" && !web(h) {
 		r.at("alarms.heartbeat_url", "is no http:// or https:// URL")
+	}
+}
+
+// url has somebody look at a URL who knows such.
+func (r *reader) url(path, text string, look func(string) error) {
+	if look == nil || text == "" {
+		return
+	}
+	if err := look(text); err != nil {
+		r.at(path, "%v", err)
 	}
 }
 
@@ -86,6 +98,8 @@ func (r *reader) source(c *Config, name string, s *Source) {
 	case c.Stores[s.Store] == nil:
 		r.at(p+".store", "there is no store %s; here are %s", s.Store, strings.Join(slices.Sorted(maps.Keys(c.Stores)), ", "))
 	}
+	r.url(p+".redis", s.Redis, r.env.Redis)
+	r.url(p+".schedule.drill_into", s.Schedule.DrillInto, r.env.Redis)
 	if u, err := url.Parse(s.Redis); err == nil && u.User != nil && s.RedisPassword != "" {
 		if _, both := u.User.Password(); both {
 			r.at(p+".redis_password", "the URL of redis has a password already")

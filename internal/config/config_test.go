@@ -163,6 +163,31 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// All that is wrong is told at once, and nothing only because something else is.
+func TestProblemsAreToldTogether(t *testing.T) {
+	env := with(nil)
+	env.Redis = func(u string) error {
+		if !strings.Contains(u, "://") {
+			return errors.New("no scheme")
+		}
+		return nil
+	}
+	_, err := config.Parse([]byte("stores: {main: {urll: /x}}\nsources:\n  a:\n    redis: localhost:6379\n    viaa: scan\n    store: nope\n"+
+		"    schedule: {backup: soon}\nalarms: {max_snapshot_age: 1s}\ndaemon: {lease_ttl: 1s}\n"), env)
+	var invalid *config.Invalid
+	if !errors.As(err, &invalid) {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range invalid.Problems {
+		got = append(got, fmt.Sprint(p.Line, " ", p.Path))
+	}
+	want := []string{"1 stores.main.urll", "4 sources.a.redis", "5 sources.a.viaa", "6 sources.a.store", "7 sources.a.schedule.backup", "9 daemon.lease_ttl"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestStrayVariables(t *testing.T) {
 	for variable, want := range map[string]string{
 		"RQVAULT_SOURCES_PRD_REDIS=x":                "RQVAULT_SOURCES_PRD_REDIS stands for no key",

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"rqvault/internal/secret"
 )
@@ -21,6 +24,15 @@ func (c *Config) Print() string {
 	var b strings.Builder
 	printStruct(&b, reflect.ValueOf(c).Elem(), 0)
 	return b.String()
+}
+
+// JSON is what Print writes, as a JSON document.
+func (c *Config) JSON() ([]byte, error) {
+	var doc any
+	if err := yaml.Unmarshal([]byte(c.Print()), &doc); err != nil {
+		return nil, fmt.Errorf("write the configuration: %w", err)
+	}
+	return json.MarshalIndent(doc, "", "  ")
 }
 
 func printStruct(b *strings.Builder, v reflect.Value, depth int) {
@@ -73,6 +85,9 @@ func printed(v reflect.Value, f *field) string {
 		}
 		return quoted(secret.WithoutPassword(x))
 	case time.Duration:
+		if x == 0 && f.tag.Get("default") == "" {
+			return ""
+		}
 		return short(x)
 	case []string:
 		if len(x) == 0 {
@@ -141,7 +156,10 @@ func defaultStruct(b *strings.Builder, t reflect.Type, depth int) {
 		if one := f.oneOf(); one != nil {
 			doc += ": " + strings.Join(one, ", ")
 		}
-		fmt.Fprintf(b, "%s# %s%s\n", pad, strings.ToUpper(doc[:1]), doc[1:])
+		if word, _, _ := strings.Cut(doc, " "); !strings.Contains(word, "://") {
+			doc = strings.ToUpper(doc[:1]) + doc[1:]
+		}
+		fmt.Fprintf(b, "%s# %s\n", pad, doc)
 		switch kind := kindOf(f.typ); {
 		case kind == "" && f.typ.Kind() == reflect.Map:
 			if f.tag.Get("none") == "true" {
@@ -155,7 +173,7 @@ func defaultStruct(b *strings.Builder, t reflect.Type, depth int) {
 			defaultStruct(b, f.typ, depth+1)
 		case f.tag.Get("example") != "":
 			example := f.tag.Get("example")
-			if kind != List {
+			if kind == Text {
 				example = quoted(example)
 			}
 			fmt.Fprintf(b, "%s%s: %s\n", pad, f.key, example)

@@ -38,6 +38,13 @@ func (p Problem) String() string {
 	return at + p.Text
 }
 
+// echoes reports whether a problem may only be there because of an earlier one: about the
+// same key, one in it or above it, or a name at the top that was mistyped.
+func (p Problem) echoes(first Problem) bool {
+	below := func(a, b string) bool { return strings.HasPrefix(a+".", b+".") }
+	return below(p.Path, first.Path) || below(first.Path, p.Path) || p.Line == 0 && !strings.Contains(first.Path, ".")
+}
+
 // Invalid is the error with all its reasons.
 type Invalid struct{ Problems []Problem }
 
@@ -56,6 +63,8 @@ func (e *Invalid) Is(target error) bool { return target == ErrInvalid }
 type Environment struct {
 	Variables []string // NAME=value, as os.Environ has them
 	ReadFile  func(name string) ([]byte, error)
+	// Redis and Store say what is wrong with a URL; nil: nobody looks at them.
+	Redis, Store func(url string) error
 }
 
 // System is the process's own.
@@ -85,9 +94,11 @@ func Parse(b []byte, env Environment) (*Config, error) {
 	}
 	r.variables(&c)
 	r.defaults(reflect.ValueOf(&c).Elem(), "")
-	if len(r.problems) == 0 { // else their echo would bury them
-		r.check(&c)
-	}
+	first := r.problems
+	r.problems = nil
+	r.check(&c)
+	r.problems = slices.DeleteFunc(r.problems, func(p Problem) bool { return slices.ContainsFunc(first, p.echoes) })
+	r.problems = append(first, r.problems...)
 	if len(r.problems) > 0 {
 		slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.Line - b.Line })
 		return nil, &Invalid{r.problems}

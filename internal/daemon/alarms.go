@@ -20,7 +20,7 @@ func (l *leader) look(ctx context.Context, store Store) {
 	defer every.Stop()
 	for n := 0; ; n++ {
 		var all []alarm.Alarm
-		limits := alarm.Limits{Runbook: l.d.Current().Alarms.Runbook}
+		limits := alarm.Limits{Runbook: l.d.Current().Alarms.Runbook, Config: l.d.File}
 		for _, s := range l.all() {
 			s.look(ctx, n%storeTicks == 0)
 			all = append(all, alarm.Judge(s.state(), limits, l.d.Now())...)

@@ -26,12 +26,15 @@ import (
 	"rqvault/internal/watch"
 )
 
-// Options are what a daemon works with. All are needed.
+// Options are what a daemon works with. All but File are needed.
 type Options struct {
 	Config *config.Config
 	Schema rq.Schema
 	Log    *slog.Logger
 	Now    func() time.Time
+	// File is the configuration's, for commands that people are told to type; "" if it is
+	// where they look for it.
+	File string
 	// Version is the program's.
 	Version string
 	// Do runs a command for a source, with what the configuration says of it and with the

@@ -79,6 +79,10 @@ func (l *leader) Began(id schedule.ID, slot time.Time, try int) {
 
 // Failed implements schedule.Watcher.
 func (l *leader) Failed(id schedule.ID, slot time.Time, try int, err error, again time.Time) {
+	if reasonOf(err) == watch.NoSnapshot {
+		l.d.Log.Info("waits for the first snapshot", "source", id.Source, "task", id.Name, "again_at", again.UTC())
+		return
+	}
 	l.d.Log.Warn("failed, to be tried again", "source", id.Source, "task", id.Name, "slot", slot.UTC(), "try", try, "again_at", again.UTC(), "error", line(err))
 	if s := l.charge(id.Source); s != nil {
 		s.failed(watch.Task(id.Name), l.d.Now(), reasonOf(err))
@@ -103,6 +107,10 @@ func (l *leader) Ended(id schedule.ID, o schedule.Outcome) {
 		if s != nil {
 			s.succeeded(task, o.Ended)
 		}
+		return
+	}
+	if why == watch.NoSnapshot {
+		l.d.Log.Warn("not done: there is no snapshot yet", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC())
 		return
 	}
 	l.d.Log.Error("failed", "source", id.Source, "task", id.Name, "slot", o.Slot.UTC(), "tries", o.Tries, "reason", why, "error", line(o.Err))

@@ -35,6 +35,7 @@ var reasons = []struct {
 	{watch.RedisUnreachable, []error{live.ErrUnreachable, replica.ErrUnreachable, live.ErrNoMaster, live.ErrNotRedis}},
 	{watch.StoreDenied, []error{snapshot.ErrDenied}},
 	{watch.StoreUnreachable, []error{snapshot.ErrUnreachable, snapshot.ErrNoStore}},
+	{watch.NoSnapshot, []error{snapshot.ErrNoSnapshot}},
 	{watch.Timeout, []error{schedule.ErrTimeout, context.DeadlineExceeded}},
 }
 

@@ -40,6 +40,7 @@ const (
 	StoreUnreachable Reason = "store_unreachable"
 	StoreDenied      Reason = "store_denied"
 	NoSpace          Reason = "no_space"    // a disk is full, here or there
+	NoSnapshot       Reason = "no_snapshot" // there is none yet to work with
 	Damaged          Reason = "damaged"     // stored data is not what was stored
 	Differences      Reason = "differences" // a drill gave something else than the snapshot
 	Key              Reason = "key"         // encrypted for somebody else, or signed by nobody known
@@ -52,7 +53,7 @@ const (
 
 // Reasons lists them all.
 var Reasons = []Reason{RedisUnreachable, RedisDenied, RedisLoading, RedisSave, StoreUnreachable, StoreDenied, NoSpace,
-	Damaged, Differences, Key, Timeout, LeaseLost, Refused, Interrupted, Other}
+	NoSnapshot, Damaged, Differences, Key, Timeout, LeaseLost, Refused, Interrupted, Other}
 
 // Metrics is everything that is measured. Its methods may be called at once by many; what
 // one call says is seen by a scrape as a whole or not at all.
