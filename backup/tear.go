@@ -49,7 +49,7 @@ func (s *saver) tear(m *snapshot.Manifest) {
 	if why != "" {
 		why = ": " + why
 	}
-	m.Warnings = append(m.Warnings, fmt.Sprintf("Redis has lost data since the last snapshot%s. That one holds %d jobs, this one %d. To see what is missing: rqvault diff %s",
+	m.Warnings = append(m.Warnings, fmt.Sprintf("Redis has lost data since the last snapshot%s. That one holds %d jobs, this one %d. To see whether anything of it is still missing: rqvault diff %s",
 		why, s.prev.Counts.Jobs, m.Counts.Jobs, s.prev.ID))
 }
 

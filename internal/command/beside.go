@@ -2,7 +2,9 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -125,11 +127,42 @@ func (e *env) printBeside(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID)
 	if b.Pinned {
 		fmt.Fprintf(e.out, "\npinned%s\n", because(b.PinReason))
 	}
-	for _, i := range b.Incidents {
-		fmt.Fprintf(e.out, "\nbeside it: %s, %s, stored %s ago\n", clean(i.Name), size(i.Size), age(e.now().Sub(i.At)))
+	for n, i := range b.Incidents {
+		if n == 0 {
+			fmt.Fprintln(e.out)
+		}
+		fmt.Fprintf(e.out, "beside it: %s, %s, stored %s ago\n", clean(i.Name), size(i.Size), age(e.now().Sub(i.At)))
+		if plan, _, is := strings.Cut(i.Name, ".json"); is && plan == "plan" {
+			fmt.Fprintf(e.out, "next: %s --beside plan.json > plan.json; rqvault show plan.json\n", e.again(c, "show", string(id)))
+		}
 	}
 	if b.FrozenSince != nil {
 		e.warn([]string{frozenSince(*b.FrozenSince, id)})
 	}
 	return nil
+}
+
+// writeBeside writes one of the documents beside a snapshot. An encrypted one goes by the
+// name that it had.
+func (e *env) writeBeside(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID) error {
+	there, err := cat.Incidents(c.Context, id)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, i := range there {
+		if i.Name == c.String("beside") || strings.HasPrefix(i.Name, c.String("beside")+".") {
+			r, err := cat.OpenIncident(c.Context, id, i.Name)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(e.out, r)
+			return errors.Join(err, r.Close())
+		}
+		names = append(names, i.Name)
+	}
+	if len(names) == 0 {
+		return usage("nothing is stored beside %s", id)
+	}
+	return usage("beside %s there is no %s; there are %s", id, quote(c.String("beside")), strings.Join(names, ", "))
 }

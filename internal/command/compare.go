@@ -58,6 +58,7 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	}
 	r := e.liveRedis(c, server)
 	r.since = m.CreatedAt
+	e.warnDamaged(c, cat, m.ID)
 	for db := range m.Counts.ByDB {
 		if n, err := strconv.Atoi(db); err == nil {
 			r.dbs = append(r.dbs, n)
@@ -68,6 +69,27 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		done()
 		_ = server.Close()
 	}}, nil
+}
+
+// warnDamaged says so where a verification found the snapshot damaged, and which one to take
+// instead. What cannot be listed says nothing.
+func (e *env) warnDamaged(c *cli.Context, cat *snapshot.Catalog, id snapshot.ID) {
+	proofs, err := cat.Verified(c.Context)
+	if err != nil || !proofs[id].Damaged() {
+		return
+	}
+	text := fmt.Sprintf("snapshot %s was found damaged when it was last read back", id)
+	ids, err := cat.IDs(c.Context)
+	if err != nil {
+		ids = nil
+	}
+	for _, other := range slices.Backward(ids) {
+		if other < id && !proofs[other].Damaged() {
+			e.warn([]string{fmt.Sprintf("%s; the newest before it that was not: %s", text, e.again(c, c.Command.Name, string(other)))})
+			return
+		}
+	}
+	e.warn([]string{text + ", and there is none before it that was not: rqvault verify --all says what is whole"})
 }
 
 func selection(c *cli.Context) (restore.Selection, error) {
@@ -238,7 +260,7 @@ func savePlan(name string, p *restore.Plan) error {
 	tmp := name + ".tmp"
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		_ = os.Remove(tmp)
-		return fmt.Errorf("write the plan: %w", err)
+		return &advice{fmt.Errorf("write the plan: %w", err), "name a file in a directory that exists and can be written to: --out FILE"}
 	}
 	if err := os.Rename(tmp, name); err != nil {
 		_ = os.Remove(tmp)

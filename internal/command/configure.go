@@ -69,6 +69,11 @@ func (e *env) configure(c *cli.Context) error {
 	if c.IsSet("source") {
 		wanted = c.String("source")
 	}
+	if c.Command.Name == "snapshots" && wanted == "" && len(cfg.Sources) > 1 && len(cfg.Stores) == 1 {
+		for _, s := range cfg.Stores { // it lists all of them
+			return c.Set("store", s.URL)
+		}
+	}
 	name, source, err := cfg.Pick(wanted)
 	if err != nil {
 		return usage("%v", err)

@@ -52,8 +52,11 @@ func TestCommandsFollowTheConfiguration(t *testing.T) {
 	if err := os.WriteFile(file, []byte(more), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := plainly(t, "snapshots"); r.code != 2 || !strings.Contains(r.err, "say which with --source: other, prod") {
+	if r := plainly(t, "show"); r.code != 2 || !strings.Contains(r.err, "say which with --source: other, prod") {
 		t.Errorf("several sources: exit %d: %s", r.code, r.err)
+	}
+	if r := plainly(t, "snapshots"); r.code != 0 || strings.Count(r.out, "prod") != 3 {
+		t.Errorf("all sources: exit %d: %s%s", r.code, r.out, r.err)
 	}
 	if r := plainly(t, "snapshots", "--source", "prod"); r.code != 0 || strings.Count(r.out, "prod") != 3 {
 		t.Errorf("one of several: exit %d: %s%s", r.code, r.out, r.err)
@@ -100,7 +103,7 @@ func TestConfigCommand(t *testing.T) {
 		{[]string{"print", "--config", file}, "RQVAULT_SOURCES_MIAN_REDIS=x", 2, "stands for no key"},
 		{[]string{"print", "--config", file + "x"}, "", 2, "no such file"},
 		{[]string{"schema"}, "", 0, "json-schema.org"},
-		{[]string{"prnt"}, "", 2, "there is no config"},
+		{[]string{"prnt"}, "", 2, "there is no command \"config prnt\"; did you mean rqvault config print?"},
 		{nil, "", 2, "say which"},
 	} {
 		t.Run(strings.Join(c.args, " ")+c.env, func(t *testing.T) {

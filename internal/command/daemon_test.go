@@ -277,7 +277,12 @@ func TestAWipeAtNight(t *testing.T) {
 	await(t, "the plan", func() bool {
 		return len(glob(t, filepath.Join(st.v.store, "default", "incidents", "*", "plan.json"))) == 1
 	})
-	plan := glob(t, filepath.Join(st.v.store, "default", "incidents", "*", "plan.json"))[0]
+	stored := glob(t, filepath.Join(st.v.store, "default", "incidents", "*", "plan.json"))[0]
+	plan := filepath.Join(t.TempDir(), "plan.json")
+	fetched := st.v.run("show", filepath.Base(filepath.Dir(stored)), "--beside", "plan.json")
+	if fetched.code != 0 || os.WriteFile(plan, []byte(fetched.out), 0o600) != nil {
+		t.Fatalf("show --beside: exit %d: %s", fetched.code, fetched.err)
+	}
 	had := len(st.slots())
 	await(t, "the next snapshots", func() bool { return len(st.slots()) >= had+3 }) // more than the policy keeps
 	if r := st.v.run("restore", "--plan", plan, "--apply", "--json"); r.code != 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -112,7 +113,10 @@ func (e *env) decision(c *cli.Context, p *restore.Plan, w *wayOut, steps []*rest
 	case w.flag != "":
 		line += " " + w.flag
 	}
-	choice.Command = line + selecting(w, steps)
+	if more := selecting(w, steps); !strings.Contains(line+" ", more+" ") {
+		line += more
+	}
+	choice.Command = line
 	return choice
 }
 

@@ -229,8 +229,9 @@ func (e *env) nextAfterDiff(c *cli.Context, p *restore.Plan) {
 		fmt.Fprintf(e.out, "nothing was changed, and nothing can be restored by itself: %d held\n", held)
 		e.printDecisions(c, p)
 	case p.Lineage.Mode != lineage.Complete:
-		fmt.Fprintln(e.out, "nothing is missing and nothing was changed; what was enqueued between the snapshot and the loss is in no snapshot")
+		fmt.Fprintln(e.out, "no job is missing and nothing was changed; what was enqueued between the snapshot and the loss is in no snapshot")
+		fmt.Fprintf(e.out, "keys beside the queues are not compared here: %s --keys '*' lists those that are missing\n", e.again(c, "restore", string(p.Snapshot)))
 	default:
-		fmt.Fprintln(e.out, "nothing is missing and nothing was changed")
+		fmt.Fprintln(e.out, "no job is missing and nothing was changed")
 	}
 }

@@ -70,15 +70,20 @@ func (e *env) configured(c *cli.Context) string {
 	return " --config " + quote(c.String("config"))
 }
 
-// reach writes the flags that were typed to say which Redis and which store, and how to
-// open that.
-func (e *env) reach(c *cli.Context) string {
+// where writes the flags that were typed to say which Redis and which store.
+func (e *env) where(c *cli.Context) string {
 	line := ""
 	for _, name := range []string{"config", "redis", "store", "source"} {
 		if typed(e.args, []string{name}) {
 			line += " --" + name + " " + quote(secret.WithoutPassword(c.String(name)))
 		}
 	}
+	return line
+}
+
+// reach writes those, and the ones that say how to open what is stored.
+func (e *env) reach(c *cli.Context) string {
+	line := e.where(c)
 	for _, name := range []string{"identity", "verify-key"} {
 		for _, path := range c.StringSlice(name) {
 			if typed(e.args, []string{name}) {

@@ -116,11 +116,34 @@ func (e *env) jobs(c *cli.Context) error {
 		return err
 	}
 	defer done()
-	show := e.jobLines
-	if c.Bool("json") {
-		show = e.jobJSON
+	asked := &seen{queues: map[string]bool{}}
+	for _, q := range f.queues {
+		asked.queues[q] = false
 	}
-	return show(filtered(rows(), &f, c.Int("limit")))
+	all := noting(filtered(rows(), &f, c.Int("limit")), asked)
+	if c.Bool("json") {
+		err = e.jobJSON(all)
+	} else {
+		err = e.jobLines(all, c.Int("limit"))
+	}
+	if err == nil && m.Locked() == nil {
+		err = asked.missing(m)
+	}
+	return err
+}
+
+// noting remembers of which queues there were jobs.
+func noting(rows iter.Seq2[*job.Row, error], s *seen) iter.Seq2[*job.Row, error] {
+	return func(yield func(*job.Row, error) bool) {
+		for r, err := range rows {
+			if err == nil {
+				s.queues[queueOf(r)] = true
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
 func filtered(rows iter.Seq2[*job.Row, error], f *jobFilter, limit int) iter.Seq2[*job.Row, error] {
@@ -148,7 +171,7 @@ func (e *env) rows(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest) 
 	return func() iter.Seq2[*job.Row, error] { return index.Ahead(index.ReadJobs(f, n)) }, func() { _ = f.Close() }, nil
 }
 
-func (e *env) jobLines(rows iter.Seq2[*job.Row, error]) error {
+func (e *env) jobLines(rows iter.Seq2[*job.Row, error], limit int) error {
 	t := newTable(e.out, "JOB", "QUEUE", "STATUS", "PLACE", "ENQUEUED", "FUNCTION")
 	n := 0
 	for r, err := range rows {
@@ -164,6 +187,10 @@ func (e *env) jobLines(rows iter.Seq2[*job.Row, error]) error {
 	}
 	if err := t.flush(); err != nil {
 		return err
+	}
+	if n == limit {
+		fmt.Fprintf(e.err, "the first %s; --limit 0 shows all\n", plural(int64(n), "job"))
+		return nil
 	}
 	fmt.Fprintf(e.err, "%s\n", plural(int64(n), "job"))
 	return nil

@@ -209,6 +209,11 @@ func (e *env) keyList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(epochs) == 0 {
+		if err := snapshot.CheckRepository(c.Context, s); err != nil && !errors.Is(err, snapshot.ErrNotFound) {
+			return err
+		}
+	}
 	if len(epochs) == 0 && !c.Bool("json") {
 		fmt.Fprintf(e.out, "%s has no keys: what is stored there is not encrypted\nnext: rqvault key new RECIPIENT\n", s)
 		return nil
@@ -241,6 +246,12 @@ func (e *env) printEpochs(c *cli.Context, ring *seal.Keyring, word string) error
 		fmt.Fprintf(e.out, "epoch %d since %s, for %s\n", x.Epoch, x.FoundedAt.Format(time.RFC3339), clean(x.Recipient))
 		for _, o := range x.Operators {
 			fmt.Fprintf(e.out, "  opened by %s\n", clean(o))
+		}
+		if len(x.Operators) == 1 {
+			e.warn([]string{fmt.Sprintf("only one operator opens epoch %d: if that key is lost, so is what is stored. rqvault key add RECIPIENT", x.Epoch)})
+		}
+		if x.Proven != nil && *x.Proven {
+			fmt.Fprintln(e.out, "  proven: whoever wrote this list held the key")
 		}
 	}
 	if word != "" {

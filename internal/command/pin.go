@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -102,13 +103,21 @@ func (e *env) unpin(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	pins, err := cat.Pins(c.Context)
+	if err != nil {
+		return err
+	}
 	if err := cat.Unpin(c.Context, id); err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		return e.printJSON(map[string]any{"snapshot": id, "pinned": false})
 	}
-	fmt.Fprintf(e.out, "%s is not pinned\n", id)
+	words := "was not pinned"
+	if _, was := pins[id]; was {
+		words = "is not pinned any more: the retention policy decides"
+	}
+	fmt.Fprintf(e.out, "%s %s\n", id, words)
 	return nil
 }
 
@@ -149,10 +158,12 @@ func (e *env) thaw(c *cli.Context) error {
 	switch {
 	case id == "":
 		fmt.Fprintln(e.out, "retention is not frozen")
+	case !slices.ContainsFunc(frozen, func(f snapshot.Freeze) bool { return f.Snapshot == id }):
+		fmt.Fprintf(e.out, "retention is not frozen for %s; should it ever be, it will go on\n", id)
 	case len(out.Frozen) > 0:
 		fmt.Fprintf(e.out, "noted for %s; retention is still frozen: live data collapsed after %s too\nnext: %s\n", id, out.Frozen[0].Snapshot, e.again(c, "diff", string(out.Frozen[0].Snapshot)))
 	default:
-		fmt.Fprintf(e.out, "noted for %s: retention goes on, and may remove it\n", id)
+		fmt.Fprintf(e.out, "noted for %s: retention goes on, and may remove it. If you have not looked yet whether anything of it is missing: %s\n", id, e.again(c, "diff", string(id)))
 	}
 	return nil
 }

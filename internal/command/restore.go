@@ -329,5 +329,5 @@ func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, wh
 		fmt.Fprintf(e.out, "next: see that nothing is missing: %s\n", e.again(c, "restore", string(out.Snapshot)))
 		return
 	}
-	fmt.Fprintf(e.out, "next: see that nothing is missing: %s; then take a new snapshot: %s\n", e.again(c, "diff", string(out.Snapshot)), "rqvault backup"+e.reach(c))
+	fmt.Fprintf(e.out, "next: see that nothing is missing: %s; then take a new snapshot: %s\n", e.again(c, "diff", string(out.Snapshot)), "rqvault backup"+e.where(c))
 }

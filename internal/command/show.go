@@ -22,6 +22,7 @@ func (e *env) showCommand() *cli.Command {
 		ArgsUsage: "[SNAPSHOT | plan.json]",
 		Flags: flags(storeFlags(), keyFlags(), []cli.Flag{
 			&cli.BoolFlag{Name: "evidence", Usage: "of a plan: show what each verdict rests on"},
+			&cli.StringFlag{Name: "beside", Usage: "write the document of that `NAME` that is stored beside the snapshot, as the daemon's plan.json, and nothing else"},
 		}, outputFlags()),
 		Action: e.show,
 	}
@@ -41,6 +42,9 @@ func (e *env) show(c *cli.Context) error {
 	if errors.Is(m.Locked(), snapshot.ErrWrongKey) {
 		return m.Locked()
 	}
+	if c.IsSet("beside") {
+		return e.writeBeside(c, cat, m.ID)
+	}
 	if c.Bool("json") {
 		return e.printJSON(m)
 	}
@@ -58,7 +62,7 @@ func (e *env) printManifest(m *snapshot.Manifest) {
 	}
 	fmt.Fprintf(e.out, "snapshot  %s of %s\n", m.ID, m.Source)
 	fmt.Fprintf(e.out, "taken     %s (%s ago), by %s: %s\n", m.CreatedAt.Format(time.RFC3339), age(e.now().Sub(m.CreatedAt)), m.Via, atomic)
-	fmt.Fprintf(e.out, "why       %s\n", clean(m.ViaReason))
+	fmt.Fprintf(e.out, "way       %s\n", clean(m.ViaReason))
 	f := m.Lineage.Before
 	fmt.Fprintf(e.out, "server    %s %s, run id %.12s, up %s\n", f.Server, f.Version, f.RunID, age(time.Duration(f.UptimeSeconds)*time.Second))
 	fmt.Fprintf(e.out, "dump      %s, %s, checksum %s\n", m.Dump.Format, size(m.Dump.Size), m.Dump.Checksum)
@@ -103,6 +107,9 @@ func (e *env) showPlan(c *cli.Context, name string) error {
 	fmt.Fprintf(e.out, "plan of %s from snapshot %s, policy %s\n", p.CreatedAt.Format(time.RFC3339), p.Snapshot, p.Policy)
 	e.printLineage(p.Lineage)
 	e.printSteps(p, evident(c))
+	if len(p.Steps) > 0 {
+		fmt.Fprintf(e.out, "next: %s\n", e.againPlan(c, name))
+	}
 	return nil
 }
 

@@ -54,6 +54,9 @@ func (e *env) snapshots(c *cli.Context) error {
 	}
 	switch err := snapshot.CheckRepository(c.Context, store); {
 	case errors.Is(err, snapshot.ErrNotFound):
+		if there, err := snapshot.Sources(c.Context, store); err == nil && len(there) > 0 {
+			break // its first object is gone, and the snapshots are not: the next backup writes it again
+		}
 		return fmt.Errorf("%s: %w: it holds no rqvault.json, so nothing was ever saved there", store, snapshot.ErrNoStore)
 	case err != nil:
 		return err

@@ -40,6 +40,8 @@ var (
 	ErrRaced = errors.New("somebody else changed the keys in the same moment")
 	// ErrRecipient: a text is no recipient, or not one of the operators.
 	ErrRecipient = errors.New("not a recipient")
+	// ErrLast: the change would leave nobody.
+	ErrLast = errors.New("nobody would be left")
 	// ErrIdentity: what was given as an identity cannot be used as one.
 	ErrIdentity = errors.New("not an identity")
 )

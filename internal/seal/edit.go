@@ -92,7 +92,7 @@ func (k *Keyring) Remove(ctx context.Context, words []string, now time.Time) err
 			})
 		})
 		if len(d.Operators) == 0 {
-			return fmt.Errorf("%w: nobody would be left who can open epoch %d", ErrRecipient, d.Epoch)
+			return fmt.Errorf("%w who can open epoch %d", ErrLast, d.Epoch)
 		}
 		return nil
 	}, func() error {

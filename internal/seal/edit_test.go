@@ -70,8 +70,8 @@ func TestOperatorsComeAndGo(t *testing.T) {
 	if got, want := keys(t, s), []string{"keys/0001/0003.json", "keys/0002/0003.json"}; !slices.Equal(got, want) {
 		t.Errorf("left are %q, want %q", got, want)
 	}
-	for _, word := range []string{ben.name, eve.name} {
-		if err := ring(s, ben).Remove(t.Context(), []string{word}, now); !errors.Is(err, seal.ErrRecipient) {
+	for word, want := range map[string]error{ben.name: seal.ErrLast, eve.name: seal.ErrRecipient} {
+		if err := ring(s, ben).Remove(t.Context(), []string{word}, now); !errors.Is(err, want) {
 			t.Errorf("remove the last, or a stranger: %v", err)
 		}
 	}

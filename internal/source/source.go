@@ -102,7 +102,7 @@ func (r *Redis) complete(d *backup.Dump, way string, before lineage.Facts, refus
 	d.Via, d.Before = way, before
 	d.Reason = "asked for"
 	if r.o.Via == Auto {
-		d.Reason = "the first that works"
+		d.Reason = "it was the first way that worked"
 		for _, err := range refused {
 			d.Reason += "; not " + err.Error()
 			if errors.Is(err, live.ErrSaveFailed) || errors.Is(err, live.ErrNoSpace) {
