@@ -47,6 +47,7 @@ type Options struct {
 // Builder takes records and gives rows. It is used by one goroutine.
 type Builder struct {
 	schema    job.Schema
+	payload   job.Field // that makes a hash a job
 	o         Options
 	sorter    *extsort.Sorter
 	counts    Counts            // Kinds is made when asked for
@@ -84,9 +85,10 @@ type current struct {
 	length  int64
 	frame   int
 	pending bool
-	queue   string // of the list or registry
-	foreign bool   // the hash has fields that the library does not write
-	inside  bool   // an element that came in cuts has not ended yet
+	queue   string    // of the list or registry
+	field   job.Field // of the hash
+	foreign bool      // the hash has fields that the library does not write
+	inside  bool      // an element that came in cuts has not ended yet
 }
 
 // Counts is what was seen.
@@ -105,7 +107,7 @@ func NewBuilder(schema job.Schema, o Options) *Builder {
 		o.Memory = 32 << 20
 	}
 	b := &Builder{
-		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),
+		schema: schema, payload: schema.Field([]byte(schema.PayloadField())), o: o, sorter: extsort.New(o.TempDir, o.Memory),
 		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
 		counts: Counts{DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
 	}
@@ -222,21 +224,20 @@ func (b *Builder) addLink(e rdb.Element) error {
 	return b.file(b.cur.db, child, job.AppendLink(b.frag[:0], parent, listed))
 }
 
-func (b *Builder) wantsField(field []byte) bool {
+func (b *Builder) wantsField(name []byte) bool {
 	c := &b.cur
-	wanted := b.schema.Wants(field)
-	if !wanted && !c.row.Exists { // of a job's hash nobody asks
-		c.foreign = c.foreign || !b.schema.Owns(field)
-	}
-	return wanted
+	c.field = b.schema.Field(name)
+	c.foreign = c.foreign || c.field == job.ForeignField
+	return c.field >= job.FirstField
 }
 
-func (b *Builder) addField(field, value []byte) error {
+// addField takes the field that wantsField has just been asked about.
+func (b *Builder) addField(name, value []byte) error {
 	c := &b.cur
-	if string(field) == b.schema.PayloadField() {
+	if c.field == b.payload {
 		c.head = append(c.head[:0], value[:min(len(value), headBytes)]...)
 	}
-	b.schema.Fill(&c.row, &b.names, field, value)
+	b.schema.FillField(&c.row, &b.names, c.field, name, value)
 	return nil
 }
 
