@@ -57,7 +57,8 @@ type Builder struct {
 	similar   []uint64          // hashes of job ids that look like "job:execution"
 	watermark int64
 	worker    job.Worker // being read
-	workers   []job.Worker
+	workers   []seenWorker
+	chunk     uint32 // that is read, where there are chunks
 	cur       current
 	names     job.Names
 	kinds     [keyspace.Stream + 1]int64
@@ -70,6 +71,12 @@ type Builder struct {
 	place    func(e rdb.Element) error
 	link     func(e rdb.Element) error
 	ofWorker func(field, value []byte) error
+}
+
+// seenWorker is a worker and the chunk that its hash was in.
+type seenWorker struct {
+	job.Worker
+	chunk uint32
 }
 
 // current is the key being read, across its parts.
@@ -312,7 +319,7 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 	case c.key.Role == job.Unknown:
 		b.counts.Unknown++
 	case c.key.Role == job.WorkerHash && len(b.workers) < maxWorkers:
-		b.workers = append(b.workers, b.worker)
+		b.workers = append(b.workers, seenWorker{b.worker, b.chunk})
 	}
 	if err := b.finishJob(rec, digest); err != nil {
 		return err
@@ -356,7 +363,13 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 }
 
 // Workers returns the workers seen, in the order of the keys.
-func (b *Builder) Workers() []job.Worker { return b.workers }
+func (b *Builder) Workers() []job.Worker {
+	var all []job.Worker
+	for _, w := range b.workers {
+		all = append(all, w.Worker)
+	}
+	return all
+}
 
 // Registered returns the names in the set of queues, by database.
 func (b *Builder) Registered() map[string][]string {

@@ -23,25 +23,6 @@ func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 	}
 }
 
-// WriteJobs writes the rows that Jobs yields.
-func (b *Builder) WriteJobs(w *JobsWriter) error {
-	var row job.Row
-	again := func() *job.Row {
-		row = job.Row{Parents: row.Parents[:0], ParentSet: row.ParentSet[:0], ListedBy: row.ListedBy[:0],
-			Places: row.Places[:0], Parts: row.Parts[:0]}
-		return &row
-	}
-	var failed error
-	b.rows(again, func(r *job.Row, err error) bool {
-		if err == nil {
-			err = w.Write(r)
-		}
-		failed = err
-		return err == nil
-	})
-	return failed
-}
-
 // rows merges the fragments of each job into an empty row, which it asks for.
 func (b *Builder) rows(empty func() *job.Row, yield func(*job.Row, error) bool) {
 	if b.cur.pending {
