@@ -177,7 +177,7 @@ func (s *saver) commit(ctx context.Context, w *snapshot.ObjectWriter) error {
 	return err
 }
 
-// walk reads the dump once. One goroutine walks and checks, one indexes, and the frame
+// walk reads the dump once. One goroutine walks and checks, a crew indexes, and the frame
 // writer's workers compress; each chunk is shared by the last two and given back when
 // both are done with it.
 func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
@@ -190,24 +190,13 @@ func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	chunks := make(chan *shared, 2)
-	indexed := make(chan error, 1)
-	go func() {
-		err := s.index(chunks)
-		if err != nil {
-			cancel(err)
-		}
-		for c := range chunks {
-			c.release()
-		}
-		indexed <- err
-	}()
+	crew := index.NewCrew(s.builder, 0)
 	walker := rdb.NewWalker(s.dump.Body, rdb.Options{Size: max(s.dump.Size, 0), Trailing: s.dump.Trailing})
-	err = feed(ctx, walker, frames, chunks)
-	close(chunks)
-	indexErr := <-indexed
+	err = s.feed(ctx, walker, frames, crew)
+	indexErr := crew.Close()
+	if indexErr != nil {
+		indexErr = fmt.Errorf("index the dump: %w", indexErr)
+	}
 	closeErr := frames.Close()
 	if err := first(context.Cause(ctx), indexErr, err, closeErr); err != nil {
 		return nil, err
@@ -239,8 +228,9 @@ func (c *shared) release() {
 }
 
 // feed drives the walker to the proven end of the dump.
-func feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, chunks chan<- *shared) error {
-	for {
+func (s *saver) feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, crew *index.Crew) error {
+	var keys int64
+	for ctx.Err() == nil {
 		chunk, err := w.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -250,32 +240,20 @@ func feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, chunks ch
 		}
 		c := &shared{Chunk: chunk}
 		c.readers.Store(2)
+		keys += int64(len(c.Records))
+		seen, end := keys, c.Offset+int64(len(c.Data))
 		if err := frames.WriteFrame(c.Data, c.release); err != nil {
 			return fmt.Errorf("store the dump: %w", err)
 		}
-		select {
-		case chunks <- c:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		err = crew.Add(c.Chunk, func() {
+			c.release()
+			s.o.Progress.Update(end, seen, s.jobs.Load())
+		})
+		if err != nil {
+			return fmt.Errorf("index the dump: %w", err)
 		}
 	}
-}
-
-func (s *saver) index(chunks <-chan *shared) error {
-	var keys int64
-	for c := range chunks {
-		for i := range c.Records {
-			if err := s.builder.Add(&c.Records[i], c.Index); err != nil {
-				c.release()
-				return fmt.Errorf("index the dump: %w", err)
-			}
-		}
-		keys += int64(len(c.Records))
-		end := c.Offset + int64(len(c.Data))
-		c.release()
-		s.o.Progress.Update(end, keys, s.jobs.Load())
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func (s *saver) writeJobs(ctx context.Context) error {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -97,7 +96,7 @@ func decode(path string) error {
 
 // indexWalk walks in one goroutine and indexes in others, as a backup does.
 func indexWalk(path string, builder *index.Builder) error {
-	crew := index.NewCrew(builder, runtime.GOMAXPROCS(0))
+	crew := index.NewCrew(builder, 0)
 	var failed error
 	err := walk(path, func(c *rdb.Chunk) {
 		if err := crew.Add(c, c.Release); failed == nil {

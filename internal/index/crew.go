@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,10 +44,16 @@ type batch struct {
 	read  chan struct{} // closed when rows are complete
 }
 
-// NewCrew starts so many members, who share the memory of b and belong to it: nothing else
-// may be added to b, and it is complete once Close has returned. Options.Keys is called by
-// one goroutine, Options.Ours by several.
+// maxMembers is as many as keep pace with any walk; more would only take memory.
+const maxMembers = 4
+
+// NewCrew starts so many members, 0 for one per processor, who share the memory of b:
+// nothing else may be added to b, and it is complete once Close has returned. Options.Keys
+// is called by one goroutine, Options.Ours by several.
 func NewCrew(b *Builder, members int) *Crew {
+	if members <= 0 {
+		members = min(runtime.GOMAXPROCS(0), maxMembers)
+	}
 	c := &Crew{lead: b, keys: b.o.Keys, order: make(chan *batch, members), free: make(chan []KeyRow, 2*members)}
 	o := b.o
 	o.Memory /= members
