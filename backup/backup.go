@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +34,7 @@ type Dump struct {
 	Via      string
 	Reason   string // why this way was taken
 	Atomic   bool   // false where keys were read one after another
-	Trailing bool   // the connection stays open after the dump's last byte
+	Trailing bool   // Body may not end with the dump; Close then says if more came
 	At       time.Time
 	Before   lineage.Facts
 	Warnings []string
@@ -93,11 +94,9 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saver{o: o, draft: draft, dump: dump, prev: prev}
+	s := &saver{o: o, draft: draft, dump: dump, prev: prev, closeDump: sync.OnceValue(dump.Body.Close)}
 	m, err := s.run(ctx)
-	if closeErr := dump.Body.Close(); err == nil && closeErr != nil {
-		err = fmt.Errorf("close the dump: %w", closeErr)
-	}
+	_ = s.closeDump() // after a success it has been closed
 	if err != nil {
 		return nil, err
 	}
@@ -118,14 +117,15 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 
 // saver is one run of the pipeline.
 type saver struct {
-	o       Options
-	draft   *snapshot.Draft
-	dump    *Dump
-	prev    *snapshot.Manifest // the snapshot before this one, nil if there is none
-	builder *index.Builder
-	keys    *index.KeysWriter
-	jobs    atomic.Int64
-	stored  []snapshot.Stored
+	o         Options
+	draft     *snapshot.Draft
+	dump      *Dump
+	closeDump func() error       // may be called again
+	prev      *snapshot.Manifest // the snapshot before this one, nil if there is none
+	builder   *index.Builder
+	keys      *index.KeysWriter
+	jobs      atomic.Int64
+	stored    []snapshot.Stored
 }
 
 func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
@@ -140,9 +140,17 @@ func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
 	s.builder = index.NewBuilder(s.o.Schema, index.Options{TempDir: s.o.TempDir, Keys: s.keyRow, Before: instant(s.dump.Before.Loaded())})
 	defer func() { _ = s.builder.Close() }()
 
-	summary, err := s.walk(ctx)
+	dumpObject, err := s.draft.Create(ctx, snapshot.DumpName)
 	if err != nil {
 		return nil, err
+	}
+	defer dumpObject.Abort()
+	summary, err := s.walk(ctx, dumpObject)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.closeDump(); err != nil {
+		return nil, fmt.Errorf("close the dump: %w", err)
 	}
 	after := lineage.Facts{}
 	if s.dump.After != nil {
@@ -153,13 +161,32 @@ func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
 	if err := s.keys.Close(); err != nil {
 		return nil, err
 	}
-	if err := s.commit(ctx, keysObject); err != nil {
-		return nil, err
-	}
-	if err := s.writeJobs(ctx); err != nil {
+	if err := s.finish(ctx, dumpObject, keysObject); err != nil {
 		return nil, err
 	}
 	return s.manifest(summary, after)
+}
+
+// finish writes the last object while the others are made durable.
+func (s *saver) finish(ctx context.Context, written ...*snapshot.ObjectWriter) error {
+	committed := make(chan error, 1)
+	go func() {
+		for _, w := range written {
+			entry, err := w.Commit(ctx)
+			if err != nil {
+				committed <- err
+				return
+			}
+			s.stored = append(s.stored, entry)
+		}
+		committed <- nil
+	}()
+	jobs, err := s.writeJobs(ctx)
+	if err := first(<-committed, err); err != nil {
+		return err
+	}
+	s.stored = append(s.stored, jobs)
+	return nil
 }
 
 func (s *saver) keyRow(k *index.KeyRow) error {
@@ -169,23 +196,10 @@ func (s *saver) keyRow(k *index.KeyRow) error {
 	return s.keys.Write(k)
 }
 
-func (s *saver) commit(ctx context.Context, w *snapshot.ObjectWriter) error {
-	entry, err := w.Commit(ctx)
-	if err == nil {
-		s.stored = append(s.stored, entry)
-	}
-	return err
-}
-
 // walk reads the dump once. One goroutine walks and checks, a crew indexes, and the frame
 // writer's workers compress; each chunk is shared by the last two and given back when
 // both are done with it.
-func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
-	object, err := s.draft.Create(ctx, snapshot.DumpName)
-	if err != nil {
-		return nil, err
-	}
-	defer object.Abort()
+func (s *saver) walk(ctx context.Context, object io.Writer) (*rdb.Summary, error) {
 	frames, err := seekable.NewWriter(object, seekable.Options{Fast: s.o.Fast})
 	if err != nil {
 		return nil, err
@@ -201,8 +215,11 @@ func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
 	if err := first(context.Cause(ctx), indexErr, err, closeErr); err != nil {
 		return nil, err
 	}
+	if n := len(walker.Rest()); n > 0 {
+		return nil, fmt.Errorf("read the dump: %d bytes follow its end", n)
+	}
 	sum := walker.Summary()
-	return &sum, s.commit(ctx, object)
+	return &sum, nil
 }
 
 // first returns the error that began it all; the others are its echo.
@@ -256,22 +273,22 @@ func (s *saver) feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer
 	return context.Cause(ctx)
 }
 
-func (s *saver) writeJobs(ctx context.Context) error {
+func (s *saver) writeJobs(ctx context.Context) (snapshot.Stored, error) {
 	s.o.Progress.Begin("sorting the jobs", -1)
 	object, err := s.draft.Create(ctx, snapshot.JobsName)
 	if err != nil {
-		return err
+		return snapshot.Stored{}, err
 	}
 	defer object.Abort()
 	w := index.NewJobsWriter(object)
 	defer w.Stop()
 	if err := s.builder.WriteJobs(w); err != nil {
-		return err
+		return snapshot.Stored{}, err
 	}
 	if err := w.Close(); err != nil {
-		return err
+		return snapshot.Stored{}, err
 	}
-	return s.commit(ctx, object)
+	return object.Commit(ctx)
 }
 
 func (s *saver) manifest(sum *rdb.Summary, after lineage.Facts) (*snapshot.Manifest, error) {
