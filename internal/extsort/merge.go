@@ -14,10 +14,11 @@ import (
 // merge yields the pairs of all runs, and those in memory, in order.
 func (s *Sorter) merge(yield func(Pair, error) bool) error {
 	var all []*run
+	buffer := s.runBuffer()
 	for _, o := range append([]*Sorter{s}, s.joined...) {
 		for _, f := range o.runs {
 			whole := io.NewSectionReader(f, 0, math.MaxInt64)
-			all = append(all, &run{r: bufio.NewReaderSize(whole, runBuffer), age: len(all)})
+			all = append(all, &run{r: bufio.NewReaderSize(whole, buffer), age: len(all)})
 		}
 		all = append(all, &run{s: o, age: len(all)})
 	}
@@ -55,8 +56,15 @@ func (s *Sorter) merge(yield func(Pair, error) bool) error {
 // headLen is the most that stands before a pair in a file.
 const headLen = 3 * binary.MaxVarintLen32
 
-// runBuffer is what is read of a run at once, in bytes.
-const runBuffer = 64 << 10
+// runBuffer is what is read of each run at once, in bytes: less where there are many.
+func (s *Sorter) runBuffer() int {
+	const most, least, all = 64 << 10, 8 << 10, 4 << 20
+	runs := len(s.runs)
+	for _, o := range s.joined {
+		runs += len(o.runs)
+	}
+	return min(most, max(least, all/max(runs, 1)))
+}
 
 // run is one sorted row of pairs, read from its file or, with r nil, from memory.
 type run struct {

@@ -50,7 +50,8 @@ type Builder struct {
 	payload   job.Field // that makes a hash a job
 	o         Options
 	sorter    *extsort.Sorter
-	counts    Counts            // Kinds is made when asked for
+	counts    Counts            // Kinds, Status and Queues are made when asked for
+	jobs      map[tally]int64   // jobs by queue and status, once rows were merged
 	queues    map[string]bool   // registered lists, by database and name
 	ambiguous map[string][]byte // names of lists with two readings, by database, kind and queue
 	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
@@ -61,6 +62,8 @@ type Builder struct {
 	chunk     uint32 // that is read, where there are chunks
 	cur       current
 	names     job.Names
+	streams   rdb.StreamReader
+	result    job.Row // scratch
 	kinds     [keyspace.Stream + 1]int64
 	row       KeyRow
 	key, frag []byte
@@ -98,16 +101,6 @@ type current struct {
 	inside  bool      // an element that came in cuts has not ended yet
 }
 
-// Counts is what was seen.
-type Counts struct {
-	Keys, Jobs, Rows, Unknown int64
-	Oversized                 int64 // ids too long to be a job's
-	Kinds                     map[string]int64
-	DBs                       map[int]int64
-	Status                    map[string]int64
-	Queues                    map[string]map[string]int64
-}
-
 // NewBuilder returns a Builder. Close it.
 func NewBuilder(schema job.Schema, o Options) *Builder {
 	if o.Memory == 0 {
@@ -116,7 +109,7 @@ func NewBuilder(schema job.Schema, o Options) *Builder {
 	b := &Builder{
 		schema: schema, payload: schema.Field([]byte(schema.PayloadField())), o: o, sorter: extsort.New(o.TempDir, o.Memory),
 		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
-		counts: Counts{DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
+		counts: Counts{DBs: map[int]int64{}},
 	}
 	b.wants, b.field, b.place, b.link = b.wantsField, b.addField, b.addPlace, b.addLink
 	b.ofWorker = func(field, value []byte) error {
@@ -263,17 +256,17 @@ func (b *Builder) oversized(rec *keyspace.Record) {
 }
 
 func (b *Builder) readResult(rec *keyspace.Record) error {
-	tail, err := rdb.StreamTail(rec)
+	tail, err := b.streams.Tail(rec)
 	if err != nil || len(tail.Entries) == 0 {
 		return err
 	}
-	newest := tail.Entries[len(tail.Entries)-1]
-	var row job.Row
+	newest, row := tail.Entries[len(tail.Entries)-1], &b.result
+	row.ResultAt, row.ResultType = 0, 0
 	for _, f := range newest.Fields {
-		b.schema.FillResult(&row, int64(newest.ID.Ms), f.Field, f.Value)
+		b.schema.FillResult(row, int64(newest.ID.Ms), f.Field, f.Value)
 	}
 	b.note(rec.DB, b.cur.key.ID, row.ResultAt*1000)
-	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], &row))
+	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], row))
 }
 
 func (b *Builder) addPlace(e rdb.Element) error {
@@ -379,18 +372,6 @@ func (b *Builder) Registered() map[string][]string {
 		out[db] = append(out[db], list)
 	}
 	return out
-}
-
-// Counts is what was seen; jobs are counted while Jobs runs.
-func (b *Builder) Counts() Counts {
-	c := b.counts
-	c.Kinds = map[string]int64{}
-	for kind, n := range b.kinds {
-		if n > 0 {
-			c.Kinds[keyspace.Kind(kind).String()] = n
-		}
-	}
-	return c
 }
 
 // Close frees the sort's files.

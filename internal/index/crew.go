@@ -198,16 +198,6 @@ func (b *Builder) join(o *Builder) {
 	b.cur.pending = b.cur.pending || o.cur.pending
 }
 
-// add adds what is counted while keys are read.
-func (c *Counts) add(o *Counts) {
-	c.Keys += o.Keys
-	c.Unknown += o.Unknown
-	c.Oversized += o.Oversized
-	for db, n := range o.DBs {
-		c.DBs[db] += n
-	}
-}
-
 // sortWorkers puts those that several Builders have seen into the order of the keys.
 func (b *Builder) sortWorkers() {
 	slices.SortStableFunc(b.workers, func(x, y seenWorker) int { return cmp.Compare(x.chunk, y.chunk) })

@@ -31,7 +31,7 @@ func (b *Builder) rows(empty func() *job.Row, yield func(*job.Row, error) bool) 
 	}
 	b.settleWip()
 	b.counts.Rows, b.counts.Jobs = 0, 0
-	b.counts.Status, b.counts.Queues = map[string]int64{}, map[string]map[string]int64{}
+	b.jobs = map[tally]int64{}
 	var row *job.Row
 	var key []byte
 	keep := func(pl *job.Place, alt bool) bool { return b.keep(row, pl, alt) }
@@ -137,13 +137,7 @@ func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
 	b.counts.Rows++
 	if row.Exists {
 		b.counts.Jobs++
-		b.counts.Status[string(row.Status)]++
-		q := b.counts.Queues[row.Queue]
-		if q == nil {
-			q = map[string]int64{}
-			b.counts.Queues[row.Queue] = q
-		}
-		q[string(row.Status)]++
+		b.jobs[tally{row.Queue, row.Status}]++
 	}
 	return yield(row, nil)
 }

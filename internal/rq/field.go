@@ -106,10 +106,14 @@ func unreadable(name []byte) string { return "unreadable field " + string(name) 
 
 // fill copies one field and reports whether its value can be read.
 func fill(row *job.Row, names *job.Names, f job.Field, value []byte) (ok bool) {
-	switch f {
-	case fieldData:
+	if f == fieldData {
 		row.Exists = true
 		return true
+	}
+	if len(value) == 0 { // as many fields are: nothing is known
+		return true
+	}
+	switch f {
 	case fieldStatus:
 		return fillStatus(row, names, value)
 	case fieldOrigin:
@@ -137,7 +141,7 @@ func fill(row *job.Row, names *job.Names, f job.Field, value []byte) (ok bool) {
 	case fieldLastHeartbeat:
 		row.HeartbeatAt, ok = ParseTime(value)
 	case fieldDependencyID:
-		if len(row.Parents) == 0 && len(value) > 0 {
+		if len(row.Parents) == 0 {
 			row.Parents = append(row.Parents, string(value))
 		}
 		return true
@@ -151,7 +155,7 @@ func fill(row *job.Row, names *job.Names, f job.Field, value []byte) (ok bool) {
 
 func fillStatus(row *job.Row, names *job.Names, value []byte) bool {
 	row.Status = job.Status(names.One(value))
-	if len(value) == 0 || row.Status.Known() {
+	if row.Status.Known() {
 		return true
 	}
 	row.Status = "unknown"

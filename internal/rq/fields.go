@@ -25,9 +25,6 @@ const (
 
 func fillParents(row *job.Row, value []byte) bool {
 	var ids []string
-	if len(value) == 0 {
-		return true
-	}
 	if err := json.Unmarshal(value, &ids); err != nil || len(ids) > maxParents {
 		return false
 	}
@@ -38,9 +35,6 @@ func fillParents(row *job.Row, value []byte) bool {
 }
 
 func fillNumber(row *job.Row, f job.Field, value []byte) bool {
-	if len(value) == 0 {
-		return true
-	}
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
 		return false
