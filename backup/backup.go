@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,11 +197,15 @@ func (s *saver) keyRow(k *index.KeyRow) error {
 	return s.keys.Write(k)
 }
 
+// maxPackers is how many frames are packed at once, at most: as fast as any server writes a
+// dump. Each takes some memory, and with large values much.
+const maxPackers = 4
+
 // walk reads the dump once. One goroutine walks and checks, a crew indexes, and the frame
 // writer's workers compress; each chunk is shared by the last two and given back when
 // both are done with it.
 func (s *saver) walk(ctx context.Context, object io.Writer) (*rdb.Summary, error) {
-	frames, err := seekable.NewWriter(object, seekable.Options{Fast: s.o.Fast})
+	frames, err := seekable.NewWriter(object, seekable.Options{Fast: s.o.Fast, Workers: min(runtime.GOMAXPROCS(0), maxPackers)})
 	if err != nil {
 		return nil, err
 	}
@@ -232,21 +237,9 @@ func first(errs ...error) error {
 	return nil
 }
 
-// shared is a chunk with two readers.
-type shared struct {
-	*rdb.Chunk
-	readers atomic.Int32
-}
-
-func (c *shared) release() {
-	if c.readers.Add(-1) == 0 {
-		c.Release()
-	}
-}
-
 // feed drives the walker to the proven end of the dump.
 func (s *saver) feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, crew *index.Crew) error {
-	var keys int64
+	between, keys := newFlight(), int64(0)
 	for ctx.Err() == nil {
 		chunk, err := w.Next()
 		if errors.Is(err, io.EOF) {
@@ -255,8 +248,7 @@ func (s *saver) feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer
 		if err != nil {
 			return fmt.Errorf("read the dump: %w", err)
 		}
-		c := &shared{Chunk: chunk}
-		c.readers.Store(2)
+		c := between.share(chunk)
 		keys += int64(len(c.Records))
 		seen, end := keys, c.Offset+int64(len(c.Data))
 		if err := frames.WriteFrame(c.Data, c.release); err != nil {

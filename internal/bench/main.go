@@ -19,7 +19,7 @@ func main() {
 	doc := flag.String("doc", "", "write the table into this `FILE`, between its marks")
 	program := flag.String("program", "bin/rqvault", "the rqvault to measure")
 	peak := flag.Bool("memory", false, "measure the peak memory of backups of large synthetic dumps instead")
-	saved := flag.String("save", "", "for -memory: take one backup of a dump of so many `KEYS,LISTED` ids")
+	saved := flag.String("save", "", "for -memory: take one backup of a dump of so many `KEYS,LISTED,LARGE` values")
 	flag.Parse()
 	if err := chosen(*peak, *saved, *work, *doc, func() error { return run(*size, *runs, *only, *work, *doc, *program) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -27,6 +27,7 @@ var memorySizes = []struct {
 	{"5 million keys", synthetic{keys: 5e6}},
 	{"10 million keys", synthetic{keys: 10e6}},
 	{"one list of 10 million ids", synthetic{listed: 10e6}},
+	{"200 values of 7 MiB", synthetic{large: 200}},
 }
 
 // memoryLimit is what a backup may take, in MiB.
@@ -62,7 +63,7 @@ func saveApart(work string, s synthetic) (time.Duration, float64, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	cmd := exec.Command(self, "-work", work, "-save", fmt.Sprintf("%d,%d", s.keys, s.listed))
+	cmd := exec.Command(self, "-work", work, "-save", fmt.Sprintf("%d,%d,%d", s.keys, s.listed, s.large))
 	cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := cmd.Run(); err != nil {
@@ -78,7 +79,7 @@ func saveApart(work string, s synthetic) (time.Duration, float64, error) {
 // save takes a backup of a synthetic dump into a store that is removed at once.
 func save(work, what string) error {
 	var s synthetic
-	if _, err := fmt.Sscanf(what, "%d,%d", &s.keys, &s.listed); err != nil {
+	if _, err := fmt.Sscanf(what, "%d,%d,%d", &s.keys, &s.listed, &s.large); err != nil {
 		return fmt.Errorf("-save %s: %w", what, err)
 	}
 	root := filepath.Join(work, "memory")

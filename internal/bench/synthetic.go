@@ -15,8 +15,8 @@ import (
 
 // synthetic is a dump that is made while it is read, as long as wanted: no server could
 // hold it here. Of every ten keys eight are jobs in one queue and two are sessions; listed
-// ids stand in one more list.
-type synthetic struct{ keys, listed int }
+// ids stand in one more list, and so many values are large, just within what is held whole.
+type synthetic struct{ keys, listed, large int }
 
 // Open implements backup.Source.
 func (s synthetic) Open(context.Context) (*backup.Dump, error) {
@@ -39,6 +39,7 @@ const (
 	typeString, typeHash, typeQuicklist2    = 0, 4, 18
 	opcodeExpireMs, opcodeSelect, opcodeEOF = 0xFC, 0xFE, 0xFF
 	nodeIDs                                 = 128
+	largeValue                              = 7 << 20
 )
 
 func (d *dumpWriter) all(s synthetic) error {
@@ -51,6 +52,13 @@ func (d *dumpWriter) all(s synthetic) error {
 	for range nodes {
 		d.length(2) // a packed node
 		d.text(string(d.node()))
+	}
+	for i := range s.large {
+		d.key(typeString, "image:"+strconv.Itoa(i))
+		d.length(largeValue)
+		for range largeValue >> 10 {
+			_, _ = d.WriteString(d.noise(1 << 10))
+		}
 	}
 	for i := range s.keys {
 		if i%5 == 4 {
