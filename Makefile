@@ -92,7 +92,7 @@ bench: ## measure rqvault against its peers on 50,000 jobs, and write docs/perfo
 	go run ./internal/bench -size $(SIZE) -runs $(BENCH_RUNS) -only "$(ROWS)" -doc "$(if $(ROWS),,docs/performance.md)"
 
 .PHONY: bench-memory
-bench-memory: ## peak memory of a backup of 1, 5 and 10 million keys, and of a list of 10 million ids
+bench-memory: ## peak memory of backups of up to 10 million keys, of a list of 10 million ids and of large values
 	go run ./internal/bench -memory -doc docs/performance.md
 
 .PHONY: bench-full
