@@ -91,6 +91,10 @@ bench: ## measure rqvault against its peers on 50,000 jobs, and write docs/perfo
 	@$(MAKE) build
 	go run ./internal/bench -size $(SIZE) -runs $(BENCH_RUNS) -only "$(ROWS)" -doc "$(if $(ROWS),,docs/performance.md)"
 
+.PHONY: bench-memory
+bench-memory: ## peak memory of backups of up to 10 million keys, of a list of 10 million ids and of large values
+	go run ./internal/bench -memory -doc docs/performance.md
+
 .PHONY: bench-full
 bench-full: ## the same on 2,000,000 jobs and 500,000 other keys; takes an hour and 10 GB in /tmp
 	@$(MAKE) bench SIZE=full

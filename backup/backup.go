@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +35,7 @@ type Dump struct {
 	Via      string
 	Reason   string // why this way was taken
 	Atomic   bool   // false where keys were read one after another
-	Trailing bool   // the connection stays open after the dump's last byte
+	Trailing bool   // Body may not end with the dump; Close then says if more came
 	At       time.Time
 	Before   lineage.Facts
 	Warnings []string
@@ -93,11 +95,9 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saver{o: o, draft: draft, dump: dump, prev: prev}
+	s := &saver{o: o, draft: draft, dump: dump, prev: prev, closeDump: sync.OnceValue(dump.Body.Close)}
 	m, err := s.run(ctx)
-	if closeErr := dump.Body.Close(); err == nil && closeErr != nil {
-		err = fmt.Errorf("close the dump: %w", closeErr)
-	}
+	_ = s.closeDump() // after a success it has been closed
 	if err != nil {
 		return nil, err
 	}
@@ -118,14 +118,15 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 
 // saver is one run of the pipeline.
 type saver struct {
-	o       Options
-	draft   *snapshot.Draft
-	dump    *Dump
-	prev    *snapshot.Manifest // the snapshot before this one, nil if there is none
-	builder *index.Builder
-	keys    *index.KeysWriter
-	jobs    atomic.Int64
-	stored  []snapshot.Stored
+	o         Options
+	draft     *snapshot.Draft
+	dump      *Dump
+	closeDump func() error       // may be called again
+	prev      *snapshot.Manifest // the snapshot before this one, nil if there is none
+	builder   *index.Builder
+	keys      *index.KeysWriter
+	jobs      atomic.Int64
+	stored    []snapshot.Stored
 }
 
 func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
@@ -140,9 +141,17 @@ func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
 	s.builder = index.NewBuilder(s.o.Schema, index.Options{TempDir: s.o.TempDir, Keys: s.keyRow, Before: instant(s.dump.Before.Loaded())})
 	defer func() { _ = s.builder.Close() }()
 
-	summary, err := s.walk(ctx)
+	dumpObject, err := s.draft.Create(ctx, snapshot.DumpName)
 	if err != nil {
 		return nil, err
+	}
+	defer dumpObject.Abort()
+	summary, err := s.walk(ctx, dumpObject)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.closeDump(); err != nil {
+		return nil, fmt.Errorf("close the dump: %w", err)
 	}
 	after := lineage.Facts{}
 	if s.dump.After != nil {
@@ -153,13 +162,32 @@ func (s *saver) run(ctx context.Context) (*snapshot.Manifest, error) {
 	if err := s.keys.Close(); err != nil {
 		return nil, err
 	}
-	if err := s.commit(ctx, keysObject); err != nil {
-		return nil, err
-	}
-	if err := s.writeJobs(ctx); err != nil {
+	if err := s.finish(ctx, dumpObject, keysObject); err != nil {
 		return nil, err
 	}
 	return s.manifest(summary, after)
+}
+
+// finish writes the last object while the others are made durable.
+func (s *saver) finish(ctx context.Context, written ...*snapshot.ObjectWriter) error {
+	committed := make(chan error, 1)
+	go func() {
+		for _, w := range written {
+			entry, err := w.Commit(ctx)
+			if err != nil {
+				committed <- err
+				return
+			}
+			s.stored = append(s.stored, entry)
+		}
+		committed <- nil
+	}()
+	jobs, err := s.writeJobs(ctx)
+	if err := first(<-committed, err); err != nil {
+		return err
+	}
+	s.stored = append(s.stored, jobs)
+	return nil
 }
 
 func (s *saver) keyRow(k *index.KeyRow) error {
@@ -169,51 +197,34 @@ func (s *saver) keyRow(k *index.KeyRow) error {
 	return s.keys.Write(k)
 }
 
-func (s *saver) commit(ctx context.Context, w *snapshot.ObjectWriter) error {
-	entry, err := w.Commit(ctx)
-	if err == nil {
-		s.stored = append(s.stored, entry)
-	}
-	return err
-}
+// maxPackers is how many frames are packed at once, at most: as fast as any server writes a
+// dump. Each takes some memory, and with large values much.
+const maxPackers = 4
 
-// walk reads the dump once. One goroutine walks and checks, one indexes, and the frame
+// walk reads the dump once. One goroutine walks and checks, a crew indexes, and the frame
 // writer's workers compress; each chunk is shared by the last two and given back when
 // both are done with it.
-func (s *saver) walk(ctx context.Context) (*rdb.Summary, error) {
-	object, err := s.draft.Create(ctx, snapshot.DumpName)
+func (s *saver) walk(ctx context.Context, object io.Writer) (*rdb.Summary, error) {
+	frames, err := seekable.NewWriter(object, seekable.Options{Fast: s.o.Fast, Workers: min(runtime.GOMAXPROCS(0), maxPackers)})
 	if err != nil {
 		return nil, err
 	}
-	defer object.Abort()
-	frames, err := seekable.NewWriter(object, seekable.Options{Fast: s.o.Fast})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	chunks := make(chan *shared, 2)
-	indexed := make(chan error, 1)
-	go func() {
-		err := s.index(chunks)
-		if err != nil {
-			cancel(err)
-		}
-		for c := range chunks {
-			c.release()
-		}
-		indexed <- err
-	}()
+	crew := index.NewCrew(s.builder, 0)
 	walker := rdb.NewWalker(s.dump.Body, rdb.Options{Size: max(s.dump.Size, 0), Trailing: s.dump.Trailing})
-	err = feed(ctx, walker, frames, chunks)
-	close(chunks)
-	indexErr := <-indexed
+	err = s.feed(ctx, walker, frames, crew)
+	indexErr := crew.Close()
+	if indexErr != nil {
+		indexErr = fmt.Errorf("index the dump: %w", indexErr)
+	}
 	closeErr := frames.Close()
 	if err := first(context.Cause(ctx), indexErr, err, closeErr); err != nil {
 		return nil, err
 	}
+	if n := len(walker.Rest()); n > 0 {
+		return nil, fmt.Errorf("read the dump: %d bytes follow its end", n)
+	}
 	sum := walker.Summary()
-	return &sum, s.commit(ctx, object)
+	return &sum, nil
 }
 
 // first returns the error that began it all; the others are its echo.
@@ -226,21 +237,10 @@ func first(errs ...error) error {
 	return nil
 }
 
-// shared is a chunk with two readers.
-type shared struct {
-	*rdb.Chunk
-	readers atomic.Int32
-}
-
-func (c *shared) release() {
-	if c.readers.Add(-1) == 0 {
-		c.Release()
-	}
-}
-
 // feed drives the walker to the proven end of the dump.
-func feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, chunks chan<- *shared) error {
-	for {
+func (s *saver) feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, crew *index.Crew) error {
+	between, keys := newFlight(), int64(0)
+	for ctx.Err() == nil {
 		chunk, err := w.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -248,52 +248,39 @@ func feed(ctx context.Context, w *rdb.Walker, frames *seekable.Writer, chunks ch
 		if err != nil {
 			return fmt.Errorf("read the dump: %w", err)
 		}
-		c := &shared{Chunk: chunk}
-		c.readers.Store(2)
+		c := between.share(chunk)
+		keys += int64(len(c.Records))
+		seen, end := keys, c.Offset+int64(len(c.Data))
 		if err := frames.WriteFrame(c.Data, c.release); err != nil {
 			return fmt.Errorf("store the dump: %w", err)
 		}
-		select {
-		case chunks <- c:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		err = crew.Add(c.Chunk, func() {
+			c.release()
+			s.o.Progress.Update(end, seen, s.jobs.Load())
+		})
+		if err != nil {
+			return fmt.Errorf("index the dump: %w", err)
 		}
 	}
+	return context.Cause(ctx)
 }
 
-func (s *saver) index(chunks <-chan *shared) error {
-	var keys int64
-	for c := range chunks {
-		for i := range c.Records {
-			if err := s.builder.Add(&c.Records[i], c.Index); err != nil {
-				c.release()
-				return fmt.Errorf("index the dump: %w", err)
-			}
-		}
-		keys += int64(len(c.Records))
-		end := c.Offset + int64(len(c.Data))
-		c.release()
-		s.o.Progress.Update(end, keys, s.jobs.Load())
-	}
-	return nil
-}
-
-func (s *saver) writeJobs(ctx context.Context) error {
+func (s *saver) writeJobs(ctx context.Context) (snapshot.Stored, error) {
 	s.o.Progress.Begin("sorting the jobs", -1)
 	object, err := s.draft.Create(ctx, snapshot.JobsName)
 	if err != nil {
-		return err
+		return snapshot.Stored{}, err
 	}
 	defer object.Abort()
 	w := index.NewJobsWriter(object)
 	defer w.Stop()
 	if err := s.builder.WriteJobs(w); err != nil {
-		return err
+		return snapshot.Stored{}, err
 	}
 	if err := w.Close(); err != nil {
-		return err
+		return snapshot.Stored{}, err
 	}
-	return s.commit(ctx, object)
+	return object.Commit(ctx)
 }
 
 func (s *saver) manifest(sum *rdb.Summary, after lineage.Facts) (*snapshot.Manifest, error) {

@@ -18,11 +18,27 @@ func main() {
 	work := flag.String("work", filepath.Join(os.TempDir(), "rqvault-bench"), "`DIR` for datasets, servers and stores")
 	doc := flag.String("doc", "", "write the table into this `FILE`, between its marks")
 	program := flag.String("program", "bin/rqvault", "the rqvault to measure")
+	peak := flag.Bool("memory", false, "measure the peak memory of backups of large synthetic dumps instead")
+	saved := flag.String("save", "", "for -memory: take one backup of a dump of so many `KEYS,LISTED,LARGE` values")
 	flag.Parse()
-	if err := run(*size, *runs, *only, *work, *doc, *program); err != nil {
+	if err := chosen(*peak, *saved, *work, *doc, func() error { return run(*size, *runs, *only, *work, *doc, *program) }); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// chosen does what the flags ask for: ratios, or memory.
+func chosen(peak bool, saved, work, doc string, ratios func() error) error {
+	switch {
+	case saved != "":
+		return save(work, saved)
+	case peak:
+		if err := os.MkdirAll(work, 0o700); err != nil {
+			return err
+		}
+		return memory(work, doc)
+	}
+	return ratios()
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

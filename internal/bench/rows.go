@@ -94,24 +94,16 @@ func decode(path string) error {
 	return library.NewDecoder(f).Parse(func(model.RedisObject) bool { return true })
 }
 
-// indexWalk walks in one goroutine and indexes in another, as a backup does.
+// indexWalk walks in one goroutine and indexes in others, as a backup does.
 func indexWalk(path string, builder *index.Builder) error {
-	chunks, done := make(chan *rdb.Chunk, 2), make(chan error, 1)
-	go func() {
-		var err error
-		for c := range chunks {
-			for i := range c.Records {
-				if err == nil {
-					err = builder.Add(&c.Records[i], c.Index)
-				}
-			}
-			c.Release()
+	crew := index.NewCrew(builder, 0)
+	var failed error
+	err := walk(path, func(c *rdb.Chunk) {
+		if err := crew.Add(c, c.Release); failed == nil {
+			failed = err
 		}
-		done <- err
-	}()
-	err := walk(path, func(c *rdb.Chunk) { chunks <- c })
-	close(chunks)
-	return errors.Join(err, <-done)
+	})
+	return errors.Join(err, failed, crew.Close())
 }
 
 // indexed walks a dump and writes both index files.

@@ -9,8 +9,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/rle"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -18,9 +18,12 @@ import (
 
 const magic = "PAR1"
 
-// fastest is the compression: index files are small beside a dump, and people wait for
-// them.
-var fastest = &zstd.Codec{Level: zstd.SpeedFastest}
+// newPacker returns what compresses pages: index files are small beside a dump, and people
+// wait for them. A page has its own checksum. More window than a page would only cost memory.
+func newPacker() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20),
+		zstd.WithZeroFrames(true), zstd.WithEncoderCRC(false))
+}
 
 // Writer writes row groups. It is used by one goroutine, and encodes in another.
 type Writer struct {
@@ -30,6 +33,7 @@ type Writer struct {
 	busy   chan error // of the group being written; nil if there is none
 	err    error
 
+	packer *zstd.Encoder
 	out    []byte // the row group as it will stand in the file
 	values []byte
 	packed []byte
@@ -47,8 +51,12 @@ func NewWriter[T any](w io.Writer, createdBy string) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	packer, err := newPacker()
+	if err != nil {
+		return nil, err
+	}
 	m := f.Metadata()
-	return &Writer{w: w, out: []byte(magic), footer: format.FileMetaData{Version: m.Version, Schema: m.Schema,
+	return &Writer{w: w, packer: packer, out: []byte(magic), footer: format.FileMetaData{Version: m.Version, Schema: m.Schema,
 		ColumnOrders: m.ColumnOrders, CreatedBy: createdBy}}, nil
 }
 
@@ -243,10 +251,7 @@ func (w *Writer) chunk(c column, rows int) (format.ColumnChunk, error) {
 
 // page appends a page of the levels and of w.values.
 func (w *Writer) page(h *format.PageHeader, m *format.ColumnMetaData, levels []byte) error {
-	var err error
-	if w.packed, err = fastest.Encode(w.packed, w.values); err != nil {
-		return err
-	}
+	w.packed = w.packer.EncodeAll(w.values, w.packed[:0])
 	h.UncompressedPageSize = int32(len(levels) + len(w.values))
 	h.CompressedPageSize = int32(len(levels) + len(w.packed))
 	h.CRC = int32(crc32.Update(crc32.ChecksumIEEE(levels), crc32.IEEETable, w.packed))

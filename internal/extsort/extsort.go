@@ -1,9 +1,11 @@
 // Package extsort sorts more (key, value) pairs than fit into memory. Pairs are
-// gathered in one arena; when it is full it is sorted and spilled to a run file, and
-// at the end the runs are merged. Keys are compared bytewise; equal keys come out
-// in the order they were added, so that the result does not depend on the memory given.
+// gathered in an arena; when it is full it is sorted and spilled to a run file, and
+// at the end the runs are merged. Keys are compared bytewise; equal keys come out by
+// their stamps, and of one stamp in the order they were added, so that the result
+// depends neither on the memory given nor on who of several sorters took which pairs.
 //
-// A run file is a sequence of: uvarint key length, uvarint value length, key, value.
+// A run file is a sequence of: uvarint key length, uvarint value length, uvarint stamp,
+// key, value.
 // Run files are unlinked as soon as they are open, so a killed process leaves none.
 package extsort
 
@@ -24,34 +26,39 @@ import (
 const minMemory = 1 << 16
 
 // Sorter collects pairs. It is used by one goroutine: Add any number of times, then
-// All as often as wanted, then Close.
+// All as often as wanted, then Close. Several can share the work: see Join.
 type Sorter struct {
 	dir    string
 	memory int
-	arena  []byte
+	arena  arena
 	pairs  []pair
 	spare  []pair // room for sorting them
 	runs   []*os.File
-	count  int64
+	joined []*Sorter
+	stamp  uint32
 	done   bool // sorted, nothing can be added
 	closed bool
 	seen   byte // of the bytes touched: see touch
 }
 
 type pair struct {
-	head uint64 // first eight bytes of the key, so that most comparisons touch no arena
-	off  uint32
-	klen uint32
-	vlen uint32
-	seq  uint32 // in the arena, for the order of equal keys
+	head  uint64 // first eight bytes of the key, so that most comparisons touch no arena
+	at    uint32 // in the arena, in the order of adding
+	klen  uint32
+	vlen  uint32
+	stamp uint32
 }
 
 // New returns a Sorter that holds at most about memory bytes of pairs and spills into
 // dir ("" is the system's temporary directory).
 func New(dir string, memory int) *Sorter {
-	memory = min(max(memory, minMemory), math.MaxUint32/2)
+	memory = min(max(memory, minMemory), math.MaxUint32/4)
 	return &Sorter{dir: dir, memory: memory}
 }
+
+// Stamp says by what equal keys are ordered that are added from now on. Stamps must not
+// get smaller.
+func (s *Sorter) Stamp(n uint32) { s.stamp = n }
 
 // Add takes one pair; both slices are copied.
 func (s *Sorter) Add(key, value []byte) error {
@@ -63,15 +70,32 @@ func (s *Sorter) Add(key, value []byte) error {
 		return fmt.Errorf("extsort: a pair of %d bytes is too large", need)
 	}
 	const perPair = 2 * 24 // as long as it is sorted
-	if len(s.pairs) > 0 && len(s.arena)+need+(len(s.pairs)+1)*perPair > s.memory {
+	if len(s.pairs) > 0 && s.arena.used+need+(len(s.pairs)+1)*perPair > s.memory {
 		if err := s.spill(); err != nil {
 			return err
 		}
 	}
-	s.pairs = append(roomFor(s.pairs, 1), pair{head: headOf(key), off: uint32(len(s.arena)), klen: uint32(len(key)), vlen: uint32(len(value)), seq: uint32(len(s.pairs))})
-	s.arena = append(append(roomFor(s.arena, need), key...), value...)
-	s.count++
+	at := s.arena.add(key, value)
+	s.pairs = append(roomFor(s.pairs, 1), pair{head: headOf(key), at: at, klen: uint32(len(key)), vlen: uint32(len(value)), stamp: s.stamp})
 	return nil
+}
+
+// Finish sorts what is in memory; nothing can be added any more. All does so by itself, but
+// of several sorters each can do it on a goroutine of its own.
+func (s *Sorter) Finish() {
+	if !s.done {
+		s.done = true
+		s.sort()
+	}
+}
+
+// Join makes All give the pairs of the others too, in one order. They belong to s from then
+// on, and nothing can be added to any of them.
+func (s *Sorter) Join(others ...*Sorter) {
+	s.joined = append(s.joined, others...)
+	for _, o := range append(others, s) {
+		o.Finish()
+	}
 }
 
 // roomFor makes room for n more. What is small is doubled, since smaller steps would copy it
@@ -87,17 +111,19 @@ func roomFor[T any](s []T, n int) []T {
 	return slices.Grow(s, max(n, len(s)/4))
 }
 
-// Len is the number of pairs added.
-func (s *Sorter) Len() int64 { return s.count }
-
 func headOf(key []byte) uint64 {
 	var b [8]byte
 	copy(b[:], key)
 	return binary.BigEndian.Uint64(b[:])
 }
 
-func (s *Sorter) key(p pair) []byte   { return s.arena[p.off : p.off+p.klen] }
-func (s *Sorter) value(p pair) []byte { return s.arena[p.off+p.klen:][:p.vlen] }
+func (s *Sorter) key(p pair) []byte { return s.arena.bytes(p.at, p.klen) }
+
+// get returns a pair where it lies.
+func (s *Sorter) get(p pair) Pair {
+	b := s.arena.bytes(p.at, p.klen+p.vlen)
+	return Pair{b[:p.klen:p.klen], b[p.klen:]}
+}
 
 // sort orders the pairs in memory: by their heads first, byte by byte, then those of one
 // head by the rest of their keys. Those of one key, as most of one head are, stay in the
@@ -113,7 +139,7 @@ func (s *Sorter) sort() {
 		}
 		if to-from > 1 && !s.oneKey(s.pairs[from:to]) {
 			slices.SortFunc(s.pairs[from:to], func(a, b pair) int {
-				return cmp.Or(bytes.Compare(s.key(a), s.key(b)), cmp.Compare(a.seq, b.seq))
+				return cmp.Or(bytes.Compare(s.key(a), s.key(b)), cmp.Compare(a.at, b.at))
 			})
 		}
 		from = to
@@ -130,9 +156,9 @@ func (s *Sorter) touch(at, touched int) int {
 	}
 	to := min(at+many, len(s.pairs))
 	for _, p := range s.pairs[at:to] {
-		end := p.off + p.klen + p.vlen
-		for i := p.off; i < end; i += line {
-			s.seen ^= s.arena[i]
+		b := s.arena.bytes(p.at, p.klen+p.vlen)
+		for i := 0; i < len(b); i += line {
+			s.seen ^= b[i]
 		}
 	}
 	return to
@@ -188,19 +214,21 @@ func (s *Sorter) spill() error {
 	_ = os.Remove(f.Name()) // the open file lives on without its name
 	s.runs = append(s.runs, f)
 	w := bufio.NewWriterSize(f, 256<<10)
-	var head [2 * binary.MaxVarintLen32]byte
+	var head [headLen]byte
 	ahead := 0
 	for i, p := range s.pairs {
 		ahead = s.touch(i, ahead)
 		n := binary.PutUvarint(head[:], uint64(p.klen))
 		n += binary.PutUvarint(head[n:], uint64(p.vlen))
+		n += binary.PutUvarint(head[n:], uint64(p.stamp))
 		_, _ = w.Write(head[:n]) // bufio keeps the first error for Flush
-		_, _ = w.Write(s.arena[p.off : p.off+p.klen+p.vlen])
+		_, _ = w.Write(s.arena.bytes(p.at, p.klen+p.vlen))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write a sort file: %w", err)
 	}
-	s.arena, s.pairs = s.arena[:0], s.pairs[:0]
+	s.arena.reset()
+	s.pairs = s.pairs[:0]
 	return nil
 }
 
@@ -212,15 +240,12 @@ func (s *Sorter) All() iter.Seq2[Pair, error] {
 			yield(Pair{}, errors.New("extsort: All after Close"))
 			return
 		}
-		if !s.done {
-			s.done = true
-			s.sort()
-		}
-		if len(s.runs) == 0 {
+		s.Finish()
+		if len(s.runs)+len(s.joined) == 0 {
 			ahead := 0
 			for i, p := range s.pairs {
 				ahead = s.touch(i, ahead)
-				if !yield(Pair{s.key(p), s.value(p)}, nil) {
+				if !yield(s.get(p), nil) {
 					return
 				}
 			}
@@ -241,6 +266,9 @@ func (s *Sorter) Close() error {
 	for _, f := range s.runs {
 		err = errors.Join(err, f.Close())
 	}
-	s.runs, s.arena, s.pairs, s.spare, s.done, s.closed = nil, nil, nil, nil, true, true
+	for _, o := range s.joined {
+		err = errors.Join(err, o.Close())
+	}
+	*s = Sorter{done: true, closed: true}
 	return err
 }

@@ -14,11 +14,14 @@ import (
 // merge yields the pairs of all runs, and those in memory, in order.
 func (s *Sorter) merge(yield func(Pair, error) bool) error {
 	var all []*run
-	for _, f := range s.runs {
-		whole := io.NewSectionReader(f, 0, math.MaxInt64)
-		all = append(all, &run{r: bufio.NewReaderSize(whole, runBuffer), age: len(all)})
+	buffer := s.runBuffer()
+	for _, o := range append([]*Sorter{s}, s.joined...) {
+		for _, f := range o.runs {
+			whole := io.NewSectionReader(f, 0, math.MaxInt64)
+			all = append(all, &run{r: bufio.NewReaderSize(whole, buffer), age: len(all)})
+		}
+		all = append(all, &run{s: o, age: len(all)})
 	}
-	all = append(all, &run{s: s, age: len(all)})
 	var h runHeap
 	for _, r := range all {
 		more, err := r.advance()
@@ -50,20 +53,31 @@ func (s *Sorter) merge(yield func(Pair, error) bool) error {
 	return nil
 }
 
-// runBuffer is what is read of a run at once, in bytes.
-const runBuffer = 64 << 10
+// headLen is the most that stands before a pair in a file.
+const headLen = 3 * binary.MaxVarintLen32
+
+// runBuffer is what is read of each run at once, in bytes: less where there are many.
+func (s *Sorter) runBuffer() int {
+	const most, least, all = 64 << 10, 8 << 10, 4 << 20
+	runs := len(s.runs)
+	for _, o := range s.joined {
+		runs += len(o.runs)
+	}
+	return min(most, max(least, all/max(runs, 1)))
+}
 
 // run is one sorted row of pairs, read from its file or, with r nil, from memory.
 type run struct {
-	r    *bufio.Reader
-	s    *Sorter
-	next int // in memory
-	warm int // pairs in memory that were touched
-	age  int // of the run among all: equal keys of an older one come first
-	at   Pair
-	head uint64 // of the key at hand
-	held int    // bytes of the pair at hand that still lie in the reader's buffer
-	buf  []byte // a pair larger than the reader's buffer
+	r     *bufio.Reader
+	s     *Sorter
+	next  int // in memory
+	warm  int // pairs in memory that were touched
+	age   int // of the run among all: equal keys of one stamp come first from an older one
+	at    Pair
+	stamp uint32
+	head  uint64 // of the key at hand
+	held  int    // bytes of the pair at hand that still lie in the reader's buffer
+	buf   []byte // a pair larger than the reader's buffer
 }
 
 // advance goes to the next pair and reports whether there is one.
@@ -76,7 +90,7 @@ func (r *run) advance() (bool, error) {
 	}
 	r.warm = r.s.touch(r.next, r.warm)
 	p := r.s.pairs[r.next]
-	r.at, r.head = Pair{r.s.key(p), r.s.value(p)}, p.head
+	r.at, r.head, r.stamp = r.s.get(p), p.head, p.stamp
 	r.next++
 	return true, nil
 }
@@ -85,7 +99,7 @@ func (r *run) advance() (bool, error) {
 func (r *run) read() (bool, error) {
 	_, _ = r.r.Discard(r.held) // it is in the buffer
 	r.held = 0
-	lengths, err := r.r.Peek(2 * binary.MaxVarintLen32)
+	lengths, err := r.r.Peek(headLen)
 	if len(lengths) == 0 && errors.Is(err, io.EOF) {
 		return false, nil
 	}
@@ -94,17 +108,18 @@ func (r *run) read() (bool, error) {
 	}
 	klen, n := binary.Uvarint(lengths)
 	vlen, m := binary.Uvarint(lengths[max(n, 0):])
-	if n <= 0 || m <= 0 || klen > math.MaxUint32 || vlen > math.MaxUint32 {
+	stamp, k := binary.Uvarint(lengths[max(n, 0)+max(m, 0):])
+	if n <= 0 || m <= 0 || k <= 0 || klen > math.MaxUint32 || vlen > math.MaxUint32 || stamp > math.MaxUint32 {
 		return false, fmt.Errorf("read a sort file: bad lengths: %w", io.ErrUnexpectedEOF)
 	}
-	_, _ = r.r.Discard(n + m)
+	_, _ = r.r.Discard(n + m + k)
 	size := int(klen + vlen)
 	pair, err := r.bytes(size)
 	if err != nil {
 		return false, fmt.Errorf("read a sort file: %w", err)
 	}
 	r.at = Pair{pair[:klen], pair[klen:]}
-	r.head = headOf(r.at.Key)
+	r.head, r.stamp = headOf(r.at.Key), uint32(stamp)
 	return true, nil
 }
 
@@ -127,6 +142,9 @@ func (r *run) before(x *run) bool {
 	}
 	if c := bytes.Compare(r.at.Key, x.at.Key); c != 0 {
 		return c < 0
+	}
+	if r.stamp != x.stamp {
+		return r.stamp < x.stamp
 	}
 	return r.age < x.age
 }

@@ -47,18 +47,23 @@ type Options struct {
 // Builder takes records and gives rows. It is used by one goroutine.
 type Builder struct {
 	schema    job.Schema
+	payload   job.Field // that makes a hash a job
 	o         Options
 	sorter    *extsort.Sorter
-	counts    Counts            // Kinds is made when asked for
+	counts    Counts            // Kinds, Status and Queues are made when asked for
+	jobs      map[tally]int64   // jobs by queue and status, once rows were merged
 	queues    map[string]bool   // registered lists, by database and name
 	ambiguous map[string][]byte // names of lists with two readings, by database, kind and queue
 	wip       map[string]bool   // registry members that could be "job:execution"; true: a job of the whole name exists
 	similar   []uint64          // hashes of job ids that look like "job:execution"
 	watermark int64
 	worker    job.Worker // being read
-	workers   []job.Worker
+	workers   []seenWorker
+	chunk     uint32 // that is read, where there are chunks
 	cur       current
 	names     job.Names
+	streams   rdb.StreamReader
+	result    job.Row // scratch
 	kinds     [keyspace.Stream + 1]int64
 	row       KeyRow
 	key, frag []byte
@@ -69,6 +74,12 @@ type Builder struct {
 	place    func(e rdb.Element) error
 	link     func(e rdb.Element) error
 	ofWorker func(field, value []byte) error
+}
+
+// seenWorker is a worker and the chunk that its hash was in.
+type seenWorker struct {
+	job.Worker
+	chunk uint32
 }
 
 // current is the key being read, across its parts.
@@ -84,19 +95,10 @@ type current struct {
 	length  int64
 	frame   int
 	pending bool
-	queue   string // of the list or registry
-	foreign bool   // the hash has fields that the library does not write
-	inside  bool   // an element that came in cuts has not ended yet
-}
-
-// Counts is what was seen.
-type Counts struct {
-	Keys, Jobs, Rows, Unknown int64
-	Oversized                 int64 // ids too long to be a job's
-	Kinds                     map[string]int64
-	DBs                       map[int]int64
-	Status                    map[string]int64
-	Queues                    map[string]map[string]int64
+	queue   string    // of the list or registry
+	field   job.Field // of the hash
+	foreign bool      // the hash has fields that the library does not write
+	inside  bool      // an element that came in cuts has not ended yet
 }
 
 // NewBuilder returns a Builder. Close it.
@@ -105,9 +107,9 @@ func NewBuilder(schema job.Schema, o Options) *Builder {
 		o.Memory = 32 << 20
 	}
 	b := &Builder{
-		schema: schema, o: o, sorter: extsort.New(o.TempDir, o.Memory),
+		schema: schema, payload: schema.Field([]byte(schema.PayloadField())), o: o, sorter: extsort.New(o.TempDir, o.Memory),
 		queues: map[string]bool{}, ambiguous: map[string][]byte{}, wip: map[string]bool{},
-		counts: Counts{DBs: map[int]int64{}, Status: map[string]int64{}, Queues: map[string]map[string]int64{}},
+		counts: Counts{DBs: map[int]int64{}},
 	}
 	b.wants, b.field, b.place, b.link = b.wantsField, b.addField, b.addPlace, b.addLink
 	b.ofWorker = func(field, value []byte) error {
@@ -222,21 +224,20 @@ func (b *Builder) addLink(e rdb.Element) error {
 	return b.file(b.cur.db, child, job.AppendLink(b.frag[:0], parent, listed))
 }
 
-func (b *Builder) wantsField(field []byte) bool {
+func (b *Builder) wantsField(name []byte) bool {
 	c := &b.cur
-	wanted := b.schema.Wants(field)
-	if !wanted && !c.row.Exists { // of a job's hash nobody asks
-		c.foreign = c.foreign || !b.schema.Owns(field)
-	}
-	return wanted
+	c.field = b.schema.Field(name)
+	c.foreign = c.foreign || c.field == job.ForeignField
+	return c.field >= job.FirstField
 }
 
-func (b *Builder) addField(field, value []byte) error {
+// addField takes the field that wantsField has just been asked about.
+func (b *Builder) addField(name, value []byte) error {
 	c := &b.cur
-	if string(field) == b.schema.PayloadField() {
+	if c.field == b.payload {
 		c.head = append(c.head[:0], value[:min(len(value), headBytes)]...)
 	}
-	b.schema.Fill(&c.row, &b.names, field, value)
+	b.schema.FillField(&c.row, &b.names, c.field, name, value)
 	return nil
 }
 
@@ -255,17 +256,17 @@ func (b *Builder) oversized(rec *keyspace.Record) {
 }
 
 func (b *Builder) readResult(rec *keyspace.Record) error {
-	tail, err := rdb.StreamTail(rec)
+	tail, err := b.streams.Tail(rec)
 	if err != nil || len(tail.Entries) == 0 {
 		return err
 	}
-	newest := tail.Entries[len(tail.Entries)-1]
-	var row job.Row
+	newest, row := tail.Entries[len(tail.Entries)-1], &b.result
+	row.ResultAt, row.ResultType = 0, 0
 	for _, f := range newest.Fields {
-		b.schema.FillResult(&row, int64(newest.ID.Ms), f.Field, f.Value)
+		b.schema.FillResult(row, int64(newest.ID.Ms), f.Field, f.Value)
 	}
 	b.note(rec.DB, b.cur.key.ID, row.ResultAt*1000)
-	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], &row))
+	return b.file(rec.DB, b.cur.key.ID, job.AppendResult(b.frag[:0], row))
 }
 
 func (b *Builder) addPlace(e rdb.Element) error {
@@ -311,7 +312,7 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 	case c.key.Role == job.Unknown:
 		b.counts.Unknown++
 	case c.key.Role == job.WorkerHash && len(b.workers) < maxWorkers:
-		b.workers = append(b.workers, b.worker)
+		b.workers = append(b.workers, seenWorker{b.worker, b.chunk})
 	}
 	if err := b.finishJob(rec, digest); err != nil {
 		return err
@@ -355,7 +356,13 @@ func (b *Builder) finishJob(rec *keyspace.Record, digest int64) error {
 }
 
 // Workers returns the workers seen, in the order of the keys.
-func (b *Builder) Workers() []job.Worker { return b.workers }
+func (b *Builder) Workers() []job.Worker {
+	var all []job.Worker
+	for _, w := range b.workers {
+		all = append(all, w.Worker)
+	}
+	return all
+}
 
 // Registered returns the names in the set of queues, by database.
 func (b *Builder) Registered() map[string][]string {
@@ -365,18 +372,6 @@ func (b *Builder) Registered() map[string][]string {
 		out[db] = append(out[db], list)
 	}
 	return out
-}
-
-// Counts is what was seen; jobs are counted while Jobs runs.
-func (b *Builder) Counts() Counts {
-	c := b.counts
-	c.Kinds = map[string]int64{}
-	for kind, n := range b.kinds {
-		if n > 0 {
-			c.Kinds[keyspace.Kind(kind).String()] = n
-		}
-	}
-	return c
 }
 
 // Close frees the sort's files.

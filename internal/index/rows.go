@@ -23,25 +23,6 @@ func (b *Builder) Jobs() iter.Seq2[*job.Row, error] {
 	}
 }
 
-// WriteJobs writes the rows that Jobs yields.
-func (b *Builder) WriteJobs(w *JobsWriter) error {
-	var row job.Row
-	again := func() *job.Row {
-		row = job.Row{Parents: row.Parents[:0], ParentSet: row.ParentSet[:0], ListedBy: row.ListedBy[:0],
-			Places: row.Places[:0], Parts: row.Parts[:0]}
-		return &row
-	}
-	var failed error
-	b.rows(again, func(r *job.Row, err error) bool {
-		if err == nil {
-			err = w.Write(r)
-		}
-		failed = err
-		return err == nil
-	})
-	return failed
-}
-
 // rows merges the fragments of each job into an empty row, which it asks for.
 func (b *Builder) rows(empty func() *job.Row, yield func(*job.Row, error) bool) {
 	if b.cur.pending {
@@ -50,7 +31,7 @@ func (b *Builder) rows(empty func() *job.Row, yield func(*job.Row, error) bool) 
 	}
 	b.settleWip()
 	b.counts.Rows, b.counts.Jobs = 0, 0
-	b.counts.Status, b.counts.Queues = map[string]int64{}, map[string]map[string]int64{}
+	b.jobs = map[tally]int64{}
 	var row *job.Row
 	var key []byte
 	keep := func(pl *job.Place, alt bool) bool { return b.keep(row, pl, alt) }
@@ -156,13 +137,7 @@ func (b *Builder) emit(row *job.Row, yield func(*job.Row, error) bool) bool {
 	b.counts.Rows++
 	if row.Exists {
 		b.counts.Jobs++
-		b.counts.Status[string(row.Status)]++
-		q := b.counts.Queues[row.Queue]
-		if q == nil {
-			q = map[string]int64{}
-			b.counts.Queues[row.Queue] = q
-		}
-		q[string(row.Status)]++
+		b.jobs[tally{row.Queue, row.Status}]++
 	}
 	return yield(row, nil)
 }

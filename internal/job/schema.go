@@ -48,6 +48,16 @@ const (
 	Beats              // somebody is alive
 )
 
+// Field is a field of a job's hash: one of the numbers below, or one of the library's own.
+type Field uint8
+
+// The fields that the index does not take, and the first number of those that it does.
+const (
+	ForeignField Field = iota // the library does not write it
+	OwnField                  // the library writes it
+	FirstField
+)
+
 // Worker is a process that runs jobs, as it says of itself in Redis.
 type Worker struct {
 	DB          int32
@@ -72,13 +82,15 @@ type Schema interface {
 	// Settle decides a list whose name has two readings, once the names in the set of
 	// queues are known.
 	Settle(name []byte, k Key, registered func(list string) bool) Key
-	// Wants reports whether Fill needs that field of a job's hash.
-	Wants(field []byte) bool
-	// Owns reports whether the library itself writes that field into a job's hash.
-	Owns(field []byte) bool
+	// Field says which field of a job's hash that is.
+	Field(name []byte) Field
+	// Wants reports whether Fill takes that field of a job's hash.
+	Wants(name []byte) bool
 	// Fill copies one field of a job's hash into the row; a value it cannot read is
 	// noted in row.Problem, without the value. names keeps what rows share; it may be nil.
-	Fill(row *Row, names *Names, field, value []byte)
+	Fill(row *Row, names *Names, name, value []byte)
+	// FillField does so where it is known which field that is, one of FirstField or above.
+	FillField(row *Row, names *Names, f Field, name, value []byte)
 	// PayloadField is the field whose presence makes a hash a job.
 	PayloadField() string
 	// Mask returns what may be seen of one field of a job's hash or results where payloads

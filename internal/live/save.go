@@ -23,7 +23,8 @@ type SaveOptions struct {
 	// Timeout bounds the whole call, the wait for another save included. A save
 	// that runs into it goes on in the server. Default 30 minutes.
 	Timeout time.Duration
-	// Poll is the time between two looks at the server. Default 100 ms.
+	// Poll is the longest time between two looks at the server. Default 100 ms. At the
+	// beginning it looks more often, so that a short save is not followed by a long wait.
 	Poll time.Duration
 	// WaitForOther waits for a save or AOF rewrite that already runs and then makes
 	// our own. Otherwise such a server is refused with ErrSaveRunning.
@@ -233,7 +234,8 @@ func (v *save) pause(ctx context.Context) error {
 	if left <= 0 {
 		return fmt.Errorf("%w: not over after %s", ErrSaveTimeout, time.Since(v.began).Round(time.Millisecond))
 	}
-	return sleep(ctx, min(v.o.Poll, left))
+	const soonest, share = 5 * time.Millisecond, 32 // of the time that has passed
+	return sleep(ctx, min(v.o.Poll, max(soonest, time.Since(v.began)/share), left))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -123,7 +123,7 @@ func (v *Value) elements(rec *keyspace.Record) error {
 // pending entries come from the library, which is handed the stream without its
 // nodes.
 func decodeStream(rec *keyspace.Record) (*Stream, error) {
-	nodes, tail, at, err := streamFrame(rec)
+	nodes, tail, at, err := streamFrame(rec, nil)
 	if err != nil {
 		return nil, err
 	}

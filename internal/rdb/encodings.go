@@ -20,6 +20,20 @@ func (d *decoder) member(i int) (int, error) {
 }
 
 func (d *decoder) pair(i int) (int, error) {
+	if from, at, ok := shortAt(d.b, i); ok && d.fieldFn != nil {
+		if begin, end, ok := shortAt(d.b, at); ok {
+			field := d.b[from:at]
+			if d.wanted == nil || d.wanted(field) {
+				d.abort = d.fieldFn(field, d.b[begin:end])
+			}
+			return end, d.abort
+		}
+	}
+	return d.codedPair(i)
+}
+
+// codedPair reads a pair of which a half is coded or long.
+func (d *decoder) codedPair(i int) (int, error) {
 	field, i, err := d.str(i, 1)
 	if err != nil {
 		return i, err

@@ -109,6 +109,39 @@ func TestEndOfAStreamOfUnknownSize(t *testing.T) {
 	}
 }
 
+// A reader that knows where the RDB ends need not wait for a server that does not hang up,
+// and is told if that is not where the server ends.
+func TestEndedWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	const head = "+FULLRESYNC " + replID + " 17\r\n"
+	for _, c := range []struct {
+		name   string
+		bursts []string
+		read   int
+		want   bool
+	}{
+		{"at the mark", []string{head + "$EOF:" + mark + "\r\n", "REDIS0011", "data" + mark}, 13, true},
+		{"before the mark", []string{head + "$EOF:" + mark + "\r\nREDIS0011data" + mark}, 12, false},
+		{"at a mark inside the data", []string{head + "$EOF:" + mark + "\r\nREDIS" + mark + "more" + mark}, 5, false},
+		{"at the last byte", []string{head + "$9\r\nREDIS0011"}, 9, true},
+		{"before the last byte", []string{head + "$9\r\nREDIS0011"}, 8, false},
+	} {
+		s, err := replica.Sync(context.Background(), source(t, unknown, false, c.bursts...), replica.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, c.read)); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := s.Ended(); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestCutsAndNonsenseAreErrors(t *testing.T) {
 	t.Parallel()
 	head := "+FULLRESYNC " + replID + " 17\r\n"

@@ -18,7 +18,9 @@ const endGrace = time.Second
 // Stream reads exactly the bytes of one RDB file and then io.EOF. A connection that
 // breaks before is an error that wraps io.ErrUnexpectedEOF or names another cause,
 // never a clean end. Where the size is unknown the end rests on the server's mark,
-// so the reader of the RDB should require its own end there too.
+// so the reader of the RDB should require its own end there too. io.EOF then comes when
+// the server has hung up, which may take it a tenth of a second; a reader that knows the
+// end by itself need not wait for that: see Ended.
 //
 // A Stream is for one goroutine, bar Close.
 type Stream struct {
@@ -32,6 +34,7 @@ type Stream struct {
 	room []byte // one fixed buffer, when the end is a mark
 	buf  []byte // the part of room that is not handed out; its last 40 bytes may be the mark
 	hand int    // bytes at the front of buf that may be handed out
+	last bool   // buf ends in the mark, as it seems
 	over bool   // the mark was seen and cut off
 	read int64  // bytes handed out
 	err  error  // sticky
@@ -88,6 +91,11 @@ func (s *Stream) readSized(p []byte) (int, error) {
 
 func (s *Stream) readMarked(p []byte) (int, error) {
 	for s.hand == 0 {
+		if s.last {
+			if err := s.end(); err != nil {
+				return 0, err
+			}
+		}
 		if s.over {
 			return 0, io.EOF
 		}
@@ -100,8 +108,8 @@ func (s *Stream) readMarked(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads what is there and decides how much of it is surely data: all but the
-// last 40 bytes, and those too as soon as more follows.
+// fill reads what is there. All of it but the last 40 bytes is surely data, and those are
+// too as soon as more follows.
 func (s *Stream) fill() error {
 	if s.room == nil {
 		s.room = make([]byte, bufferSize+markLen)
@@ -109,13 +117,7 @@ func (s *Stream) fill() error {
 	s.buf = s.room[:copy(s.room, s.buf)]
 	n, err := s.l.r.Read(s.room[len(s.buf):])
 	s.buf = s.buf[:len(s.buf)+n]
-	if err == nil && s.endsInMark() {
-		if s.over, err = s.quiet(); s.over {
-			s.buf = s.buf[:len(s.buf)-markLen]
-			s.hand = len(s.buf)
-			return nil
-		}
-	}
+	s.last = err == nil && bytes.HasSuffix(s.buf, []byte(s.mark))
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
@@ -123,7 +125,27 @@ func (s *Stream) fill() error {
 	return err
 }
 
-func (s *Stream) endsInMark() bool { return bytes.HasSuffix(s.buf, []byte(s.mark)) }
+// end finds out whether what seems to be the mark is it.
+func (s *Stream) end() (err error) {
+	s.last = false
+	if s.over, err = s.quiet(); s.over {
+		s.buf = nil
+	}
+	return err
+}
+
+// Ended reports whether all bytes of the RDB were handed out, as far as can be told without
+// waiting for the server: where the size is unknown, whether the mark is what comes next.
+// A reader that has found the RDB's own end here has read it whole.
+func (s *Stream) Ended() bool {
+	switch {
+	case s.err != nil:
+		return s.err == io.EOF
+	case s.size >= 0:
+		return s.left == 0
+	}
+	return s.over || s.last && s.hand == 0
+}
 
 // quiet reports whether nothing follows the mark: the server hung up or says no
 // more. It takes no byte off the line.

@@ -23,64 +23,8 @@ const (
 	maxInflate = 512  // bytes inflated of data to find a function's name
 )
 
-// Wants reports whether the index needs the field. `description` is read for the
-// function's name only: the arguments after it are payload and stay out.
-func (Schema) Wants(field []byte) bool {
-	switch string(field) {
-	case payload, "status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at",
-		"last_heartbeat", "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left", "enqueue_at_front",
-		"dependency_id", "dependency_ids", "allow_dependency_failures", "group_id", "worker_name":
-		return true
-	}
-	return false
-}
-
-// Fill copies one field into the row. An unreadable value would make a worker exit,
-// so it is noted in row.Problem by the field's name.
-func (Schema) Fill(row *job.Row, names *job.Names, field, value []byte) {
-	ok := true
-	switch string(field) {
-	case payload:
-		row.Exists = true
-	case "status":
-		row.Status = job.Status(names.One(value))
-		ok = len(value) == 0 || row.Status.Known()
-		if !ok {
-			row.Status = "unknown"
-		}
-	case "origin":
-		row.Queue = names.One(value)
-	case "description":
-		if name := funcOfCall(value); len(name) > 0 {
-			row.Func = names.One(name)
-		}
-	case "worker_name":
-		row.Worker = names.One(value)
-	case "group_id":
-		row.Group = names.One(value)
-	case "dependency_id":
-		if len(row.Parents) == 0 && len(value) > 0 {
-			row.Parents = []string{string(value)}
-		}
-	case "dependency_ids":
-		ok = fillParents(row, value)
-	default:
-		if at := instant(row, field); at != nil {
-			*at, ok = ParseTime(value)
-		} else {
-			ok = fillNumber(row, field, value)
-		}
-	}
-	if !ok && row.Problem == "" {
-		row.Problem = "unreadable field " + string(field)
-	}
-}
-
 func fillParents(row *job.Row, value []byte) bool {
 	var ids []string
-	if len(value) == 0 {
-		return true
-	}
 	if err := json.Unmarshal(value, &ids); err != nil || len(ids) > maxParents {
 		return false
 	}
@@ -90,47 +34,27 @@ func fillParents(row *job.Row, value []byte) bool {
 	return true
 }
 
-// instant returns where a time of that field belongs; nil if the field holds no time.
-func instant(row *job.Row, field []byte) *int64 {
-	switch string(field) {
-	case "created_at":
-		return &row.CreatedAt
-	case "enqueued_at":
-		return &row.EnqueuedAt
-	case "started_at":
-		return &row.StartedAt
-	case "ended_at":
-		return &row.EndedAt
-	case "last_heartbeat":
-		return &row.HeartbeatAt
-	}
-	return nil
-}
-
-func fillNumber(row *job.Row, field, value []byte) bool {
-	if len(value) == 0 {
-		return true
-	}
+func fillNumber(row *job.Row, f job.Field, value []byte) bool {
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
 		return false
 	}
-	switch string(field) {
-	case "timeout":
+	switch f {
+	case fieldTimeout:
 		row.Timeout = n
-	case "ttl":
+	case fieldTTL:
 		row.TTL = n
-	case "result_ttl":
+	case fieldResultTTL:
 		row.ResultTTL, row.HasResultTTL = n, true
-	case "failure_ttl":
+	case fieldFailureTTL:
 		row.FailureTTL, row.HasFailureTTL = n, true
-	case "retries_left":
+	case fieldRetriesLeft:
 		row.RetriesLeft = n
-	case "repeats_left":
+	case fieldRepeatsLeft:
 		row.RepeatsLeft = n
-	case "enqueue_at_front":
+	case fieldAtFront:
 		row.AtFront = n != 0
-	case "allow_dependency_failures":
+	case fieldAllowFailures:
 		row.AllowParentFailed = n != 0
 	}
 	return true

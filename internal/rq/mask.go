@@ -37,11 +37,6 @@ func (Schema) Mask(part job.PartName, field, value []byte) (seen []byte, keep bo
 	return value, visible[string(field)]
 }
 
-// Owns reports whether RQ itself writes that field into a job's hash.
-func (s Schema) Owns(field []byte) bool {
-	return s.Wants(field) || visible[string(field)] || hidden[string(field)]
-}
-
 // hidden are the fields that hold payloads, or may.
 var hidden = map[string]bool{payload: true, "description": true, "meta": true, "result": true, "exc_info": true, "webhooks": true}
 

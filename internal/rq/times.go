@@ -2,6 +2,7 @@ package rq
 
 import (
 	"bytes"
+	"math"
 	"time"
 )
 
@@ -31,30 +32,37 @@ func ParseTime(b []byte) (int64, bool) {
 
 // plainTime reads the form in which RQ writes nearly every instant, in Unix microseconds.
 func plainTime(b []byte) (us int64, ok bool) {
-	const form = "2006-01-02T15:04:05.000000Z"
-	if len(b) != len(form) {
+	if len(b) != len("2006-01-02T15:04:05.000000Z") ||
+		b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || b[19] != '.' || b[26] != 'Z' {
 		return 0, false
 	}
-	var n [7]int
-	field := 0
-	for i := range len(form) {
-		digit := b[i] - '0'
-		if form[i] >= '0' && form[i] <= '9' {
-			if digit > 9 {
-				return 0, false
-			}
-			n[field] = n[field]*10 + int(digit)
-			continue
-		}
-		if b[i] != form[i] {
-			return 0, false
-		}
-		field++
-	}
-	if n[0] < 1 || n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 28 || n[3] > 23 || n[4] > 59 || n[5] > 59 {
+	year, month, day := two(b, 0)*100+two(b, 2), two(b, 5), two(b, 8)
+	hour, minute, second := two(b, 11), two(b, 14), two(b, 17)
+	micro := (two(b, 20)*100+two(b, 22))*100 + two(b, 24)
+	if year < 1 || month < 1 || month > 12 || day < 1 || day > 28 || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
+		second < 0 || second > 59 || micro < 0 {
 		return 0, false // the end of a month, among others, is left to the library
 	}
-	return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1000, time.UTC).UnixMicro(), true
+	return (((days(year, month, day)*24+hour)*60+minute)*60+second)*1e6 + micro, true
+}
+
+// two reads two digits; what is none makes any sum with it negative.
+func two(b []byte, i int) int64 {
+	tens, ones := b[i]-'0', b[i+1]-'0'
+	if tens > 9 || ones > 9 {
+		return math.MinInt32
+	}
+	return int64(tens)*10 + int64(ones)
+}
+
+// days counts from the first day of 1970 to one in the Gregorian calendar. The year is
+// taken to begin in March, so that the odd day of a leap year is its last.
+func days(year, month, day int64) int64 {
+	if month <= 2 {
+		year, month = year-1, month+12
+	}
+	const to1970 = 719468 // from the first of March of the year 0
+	return 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - to1970
 }
 
 // FormatTime writes an instant as RQ does: always six decimals.

@@ -3,11 +3,12 @@ package seekable
 import "github.com/klauspost/compress/zstd"
 
 // Payloads of jobs are mostly packed or random already, and then the fastest level stores
-// them as small as the default one, in a third of the time. So one frame in many is packed
-// at both levels, and those after it at the one that pays.
+// them as small as the default one, in a third of the time. So the beginning of one frame in
+// many is packed at both levels, and that frame and those after it at the one that pays.
 const (
-	tryEvery = 32 // frames
-	worth    = 50 // the default level must save more than one part in so many
+	tryEvery = 32        // frames
+	tryBytes = 256 << 10 // of one frame
+	worth    = 50        // the default level must save more than one part in so many
 )
 
 // trial is what trying both levels on one frame came to.
@@ -45,7 +46,7 @@ func (t *trials) next() (by *trial, tries bool) {
 // packer is the encoders of one worker.
 type packer struct {
 	fast, dense *zstd.Encoder
-	other       []byte // what was packed at the level that did not pay
+	tried       []byte // what was packed to find out which level pays
 }
 
 func newPacker() (*packer, error) {
@@ -62,20 +63,23 @@ func newPacker() (*packer, error) {
 
 // pack returns the frame, in buf if that has the room.
 func (p *packer) pack(t *task, buf []byte) []byte {
-	switch {
-	case t.tries:
-		defer close(t.trial.done)
-		out, small := p.fast.EncodeAll(t.raw, buf), p.dense.EncodeAll(t.raw, p.other[:0])
-		if t.trial.dense = (len(out)-len(small))*worth > len(out); t.trial.dense {
-			out, small = small, out
-		}
-		p.other = small
-		return out
-	case t.trial != nil:
+	if t.tries {
+		t.trial.dense = p.pays(t.raw[:min(len(t.raw), tryBytes)])
+		close(t.trial.done)
+	}
+	if t.trial != nil {
 		<-t.trial.done
 		if t.trial.dense {
 			return p.dense.EncodeAll(t.raw, buf)
 		}
 	}
 	return p.fast.EncodeAll(t.raw, buf)
+}
+
+// pays reports whether the default level is worth its time on bytes like these.
+func (p *packer) pays(raw []byte) bool {
+	p.tried = p.fast.EncodeAll(raw, p.tried[:0])
+	fast := len(p.tried)
+	p.tried = p.dense.EncodeAll(raw, p.tried[:0])
+	return (fast-len(p.tried))*worth > fast
 }

@@ -111,7 +111,10 @@ func (im *image) dump(ctx context.Context, o ImageOptions) error {
 	for {
 		c, err := w.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			if n := len(w.Rest()); n > 0 {
+				return fmt.Errorf("read the dump: %d bytes follow its end", n)
+			}
+			return d.Body.Close()
 		}
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"fmt"
 
 	"rqvault/backup"
 	"rqvault/internal/live"
@@ -14,8 +15,21 @@ func (r *Redis) sync(ctx context.Context) (*backup.Dump, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The stream ends by itself after the dump's last byte, so what follows is a fault.
-	return &backup.Dump{Body: s, Size: s.Size(), Atomic: true}, nil
+	return &backup.Dump{Body: linkBody{s}, Size: s.Size(), Atomic: true, Trailing: true}, nil
+}
+
+// linkBody is a dump that comes over the link. The server hangs up some time after the last
+// byte; nobody waits for that, but whoever read the dump to its own end is told by Close if
+// that was not the end of what the server sent.
+type linkBody struct{ *replica.Stream }
+
+// Close closes the link.
+func (b linkBody) Close() error {
+	whole := b.Ended()
+	if err := b.Stream.Close(); err != nil || whole {
+		return err
+	}
+	return fmt.Errorf("the server sent more than one dump, or not all of it: %w", replica.ErrProtocol)
 }
 
 // MaySync reports whether a server would give us a full synchronisation, without taking
