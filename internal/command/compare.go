@@ -47,6 +47,7 @@ type comparison struct {
 
 // open prepares a comparison; readOnly keeps its connection from writing anything.
 func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, readOnly bool) (*comparison, error) {
+	e.warnDamaged(c, cat, m.ID)
 	server, err := e.dial(c, readOnly)
 	if err != nil {
 		return nil, err
@@ -58,7 +59,6 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	}
 	r := e.liveRedis(c, server)
 	r.since = m.CreatedAt
-	e.warnDamaged(c, cat, m.ID)
 	for db := range m.Counts.ByDB {
 		if n, err := strconv.Atoi(db); err == nil {
 			r.dbs = append(r.dbs, n)
