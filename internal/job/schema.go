@@ -74,6 +74,9 @@ type Schema interface {
 	Settle(name []byte, k Key, registered func(list string) bool) Key
 	// Wants reports whether Fill needs that field of a job's hash.
 	Wants(field []byte) bool
+	// FieldsToJudge lists the fields that Fill needs of a hash that is there, but for those
+	// that may be large: what a job is called and is given tells nothing of its state.
+	FieldsToJudge() []string
 	// Owns reports whether the library itself writes that field into a job's hash.
 	Owns(field []byte) bool
 	// Fill copies one field of a job's hash into the row; a value it cannot read is

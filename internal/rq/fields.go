@@ -23,6 +23,14 @@ const (
 	maxInflate = 512  // bytes inflated of data to find a function's name
 )
 
+// toJudge are the fields of which a job's state is made.
+var toJudge = []string{"status", "origin", "created_at", "enqueued_at", "started_at", "ended_at",
+	"last_heartbeat", "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left", "enqueue_at_front",
+	"dependency_id", "dependency_ids", "allow_dependency_failures", "group_id", "worker_name"}
+
+// FieldsToJudge lists all that Wants names, but for `data` and `description`.
+func (Schema) FieldsToJudge() []string { return toJudge }
+
 // Wants reports whether the index needs the field. `description` is read for the
 // function's name only: the arguments after it are payload and stay out.
 func (Schema) Wants(field []byte) bool {

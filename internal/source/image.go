@@ -84,19 +84,6 @@ func (im *image) count(n int) {
 	}
 }
 
-func (im *image) scan(ctx context.Context, o ImageOptions) error {
-	for rec, err := range Records(ctx, o.Server, o.Schema, o.Schema.Prefix()+"*", nil) {
-		if err != nil {
-			return err
-		}
-		if err := im.b.Add(rec, 0); err != nil {
-			return err
-		}
-		im.count(1)
-	}
-	return nil
-}
-
 func (im *image) dump(ctx context.Context, o ImageOptions) error {
 	r, err := New(o.Options)
 	if err != nil {

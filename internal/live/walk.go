@@ -1,0 +1,419 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+)
+
+// WalkOptions choose what Walk reads.
+type WalkOptions struct {
+	DB     int
+	Match  string // glob for the server; empty means all keys
+	Fields []string
+	// Measure is a field of which only the length is asked: it may be large.
+	Measure string
+	// Reads reports whether a key's fields are read; the others are only named.
+	Reads func(key []byte) bool
+}
+
+// Walked is one key that Walk came by. All of it is valid until the next step.
+type Walked struct {
+	Key []byte
+	// Values are those of the fields asked for, nil where the hash has none. They are nil as
+	// a whole where the key was only named, or is not to be read in this way: it is gone, is
+	// no hash, has no such field as Measure or an empty one, or was refused.
+	Values   [][]byte
+	Measured int64 // length of the field Measure, in bytes
+	ExpireAt int64 // absolute expiry, Unix milliseconds; 0 means none
+}
+
+// How Walk goes. Small steps leave the server to others in between; two are under way, so
+// that it always has the next one.
+const (
+	walkCount = 256
+	walkValue = 64 << 10 // bytes; a longer value is not kept
+	clockEach = 64       // keys between two looks at the server's clock
+)
+
+// Walk names the keys that match, by SCAN, and reads some fields of those that are hashes.
+// Nothing of a hash but those fields goes over the wire, and they are from one instant;
+// its expiry is read right after. It is no point in time, and like SCAN it may come by a
+// key twice. An error ends the sequence.
+func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, error] {
+	return func(yield func(Walked, error) bool) {
+		act := "read the keys of db " + strconv.Itoa(o.DB)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		w, err := s.startWalk(ctx, o)
+		if err != nil {
+			yield(Walked{}, lost(ctx, act, err))
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { _ = w.c.Close() })
+		defer stop()
+		steps, free, failed := make(chan *walkStep, 1), make(chan *walkStep, 4), make(chan error, 1)
+		go func() {
+			defer close(steps)
+			failed <- w.run(ctx, steps, free)
+		}()
+		defer func() {
+			cancel()
+			_ = w.c.Close()
+			for range steps { // until the reader has ended
+			}
+		}()
+		for st := range steps {
+			if !st.each(len(o.Fields), yield) {
+				return
+			}
+			select {
+			case free <- st:
+			default:
+			}
+		}
+		if err := <-failed; err != nil {
+			yield(Walked{}, lost(ctx, act, err))
+		}
+	}
+}
+
+// walk is a Walk under way.
+type walk struct {
+	*wire
+	o        WalkOptions
+	relative bool   // the server does not tell absolute expiries (before 7.0)
+	fixed    []byte // the words of HMGET after the key
+	out      chan []byte
+	buffers  chan []byte
+}
+
+func (s *Server) startWalk(ctx context.Context, o WalkOptions) (*walk, error) {
+	for _, words := range [][]string{{"scan"}, {"hmget"}, {"hstrlen"}, {"pexpiretime"}, {"pttl"}, {"time"}} {
+		if err := onlyReads(words...); err != nil {
+			return nil, err
+		}
+	}
+	c, err := s.openWire(ctx, o.DB)
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{wire: c, o: o, out: make(chan []byte), buffers: make(chan []byte, 4)}
+	for _, f := range o.Fields {
+		w.fixed = appendWord(w.fixed, f)
+	}
+	var said *ReplyError
+	if err := w.ask("PEXPIRETIME", "rqvault"); errors.As(err, &said) {
+		w.relative = true // unknown to it, or not allowed
+	} else if err != nil {
+		_ = c.c.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// run reads step by step and hands each to steps. The next SCAN is always ahead of the
+// reads of the last one's keys, so that its reply says what to ask for while the server is
+// still at those.
+func (w *walk) run(ctx context.Context, steps chan<- *walkStep, free <-chan *walkStep) error {
+	written := make(chan error, 1)
+	go func() { written <- w.write() }()
+	err := w.steps(ctx, steps, free)
+	close(w.out)
+	if err != nil {
+		_ = w.c.Close()
+	}
+	return errors.Join(err, <-written)
+}
+
+// write sends what it is given, beside the reading: a server or proxy that waits until its
+// replies are taken must not stop both.
+func (w *walk) write() (err error) {
+	for b := range w.out {
+		if err == nil {
+			if _, err = w.c.Write(b); err != nil {
+				_ = w.c.Close()
+			}
+		}
+		select {
+		case w.buffers <- b:
+		default:
+		}
+	}
+	return err
+}
+
+func (w *walk) steps(ctx context.Context, steps chan<- *walkStep, free <-chan *walkStep) error {
+	room := func() *walkStep {
+		select {
+		case st := <-free:
+			st.reset()
+			return st
+		default:
+			return &walkStep{}
+		}
+	}
+	w.send([]byte("0"), nil)
+	var asked *walkStep
+	for more := true; more || asked != nil; {
+		var st *walkStep
+		if more {
+			st = room()
+			cursor, err := w.scanned(st)
+			if err != nil {
+				return fmt.Errorf("scan: %w", err)
+			}
+			if more = string(cursor) != "0"; !more {
+				cursor = nil
+			}
+			w.send(cursor, st)
+		}
+		if asked != nil {
+			if err := w.read(asked); err != nil {
+				return err
+			}
+			select {
+			case steps <- asked:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		asked = st
+	}
+	return nil
+}
+
+// send asks for the SCAN from that cursor on, if there is one, and for the fields of a
+// step's keys.
+func (w *walk) send(cursor []byte, st *walkStep) {
+	var b []byte
+	select {
+	case b = <-w.buffers:
+		b = b[:0]
+	default:
+	}
+	if cursor != nil {
+		words := []string{"SCAN", string(cursor), "COUNT", strconv.Itoa(walkCount)}
+		if w.o.Match != "" {
+			words = append(words, "MATCH", w.o.Match)
+		}
+		b = appendCommand(b, words...)
+	}
+	if st != nil {
+		b = w.appendReads(b, st)
+	}
+	if len(b) > 0 {
+		w.out <- b
+	}
+}
+
+func (w *walk) appendReads(b []byte, st *walkStep) []byte {
+	n := 0
+	for i := range st.keys {
+		k := &st.keys[i]
+		key := st.bytes[k.from:k.to]
+		if k.read = w.o.Reads(key); !k.read {
+			continue
+		}
+		if w.relative && n%clockEach == 0 {
+			b = appendCommand(b, "TIME")
+		}
+		n++
+		b = append(appendHead(b, '*', 2+len(w.o.Fields)), "$5\r\nHMGET\r\n"...)
+		b = append(appendWord(b, key), w.fixed...)
+		b = append(b, "*3\r\n$7\r\nHSTRLEN\r\n"...)
+		b = appendWord(appendWord(b, key), w.o.Measure)
+		if w.relative {
+			b = append(b, "*2\r\n$4\r\nPTTL\r\n"...)
+		} else {
+			b = append(b, "*2\r\n$11\r\nPEXPIRETIME\r\n"...)
+		}
+		b = appendWord(b, key)
+	}
+	return b
+}
+
+// walkStep is what one SCAN named, and what was read of it.
+type walkStep struct {
+	keys   []walkKey
+	bytes  []byte // names and values
+	values []span // of all keys that were read, in order
+	out    [][]byte
+}
+
+type span struct {
+	from, to int
+	state    valueState
+}
+
+type walkKey struct {
+	from, to           int // of the name
+	read, good         bool
+	measured, expireAt int64
+}
+
+func (st *walkStep) reset() {
+	st.keys, st.bytes, st.values = st.keys[:0], st.bytes[:0], st.values[:0]
+}
+
+// scanned reads the reply to SCAN. The cursor is valid until the next read.
+func (w *walk) scanned(st *walkStep) (cursor []byte, err error) {
+	if n, err := w.array(); err != nil || n != 2 {
+		return nil, orShape(err)
+	}
+	cursor, state, err := w.bulk(nil, 64)
+	if err != nil || state != whole {
+		return nil, orShape(err)
+	}
+	n, err := w.array()
+	if err != nil {
+		return nil, err
+	}
+	for range n {
+		from := len(st.bytes)
+		if st.bytes, state, err = w.bulk(st.bytes, DefaultMaxPayload); err != nil || state != whole {
+			return nil, orShape(err)
+		}
+		st.keys = append(st.keys, walkKey{from: from, to: len(st.bytes)})
+	}
+	return cursor, nil
+}
+
+func orShape(err error) error {
+	if err == nil {
+		return errReply
+	}
+	return err
+}
+
+// read reads the replies about a step's keys.
+func (w *walk) read(st *walkStep) error {
+	n, now := 0, int64(0)
+	for i := range st.keys {
+		k := &st.keys[i]
+		if !k.read {
+			continue
+		}
+		if w.relative && n%clockEach == 0 {
+			var err error
+			if now, err = w.clock(); err != nil {
+				return err
+			}
+		}
+		n++
+		if err := w.readKey(st, k, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readKey reads the three replies about one key. What the server refuses concerns that key
+// alone.
+func (w *walk) readKey(st *walkStep, k *walkKey, now int64) error {
+	var said *ReplyError
+	k.good = true
+	bad := func(err error) error {
+		if err == nil || !errors.As(err, &said) {
+			return err
+		}
+		k.good = false
+		return nil
+	}
+	if err := bad(w.readFields(st, k)); err != nil {
+		return err
+	}
+	var err error
+	k.measured, err = w.integer()
+	if err := bad(err); err != nil {
+		return err
+	}
+	ttl, err := w.integer()
+	if err := bad(err); err != nil {
+		return err
+	}
+	switch {
+	case ttl == noKey || k.measured == 0:
+		k.good = false
+	case ttl < 0:
+		k.expireAt = 0
+	case w.relative:
+		k.expireAt = now + ttl
+	default:
+		k.expireAt = ttl
+	}
+	return nil
+}
+
+// readFields reads the reply to HMGET.
+func (w *walk) readFields(st *walkStep, k *walkKey) error {
+	from := len(st.values)
+	st.values = append(st.values, make([]span, len(w.o.Fields))...)
+	n, err := w.array()
+	if err != nil {
+		return err
+	}
+	if n != len(w.o.Fields) {
+		return errReply
+	}
+	found := false
+	for i := range n {
+		v := &st.values[from+i]
+		v.from = len(st.bytes)
+		if st.bytes, v.state, err = w.bulk(st.bytes, walkValue); err != nil {
+			return err
+		}
+		v.to = len(st.bytes)
+		found = found || v.state == whole
+		k.good = k.good && v.state != cut
+	}
+	k.good = k.good && found // all of it may have come only after
+	return nil
+}
+
+// clock reads the reply to TIME, in Unix milliseconds.
+func (w *walk) clock() (int64, error) {
+	n, err := w.array()
+	if err != nil || n != 2 {
+		return 0, orShape(err)
+	}
+	var parts [2]int64
+	for i := range parts {
+		b, _, err := w.bulk(nil, 64)
+		if err != nil {
+			return 0, err
+		}
+		parts[i], _ = number(b)
+	}
+	return time.Unix(parts[0], parts[1]*int64(time.Microsecond)).UnixMilli(), nil
+}
+
+// each yields the keys of a step. It is false when the sequence is over.
+func (st *walkStep) each(fields int, yield func(Walked, error) bool) bool {
+	values := st.values
+	for i := range st.keys {
+		k := &st.keys[i]
+		at := Walked{Key: st.bytes[k.from:k.to:k.to]}
+		if k.read {
+			if k.good {
+				st.out = st.out[:0]
+				for _, v := range values[:fields] {
+					var b []byte
+					if v.state == whole {
+						b = st.bytes[v.from:v.to:v.to]
+					}
+					st.out = append(st.out, b)
+				}
+				at.Values, at.Measured, at.ExpireAt = st.out, k.measured, k.expireAt
+			}
+			values = values[fields:]
+		}
+		if !yield(at, nil) {
+			return false
+		}
+	}
+	return true
+}
