@@ -127,6 +127,7 @@ func TestProblems(t *testing.T) {
 		{small + "    save_timeout: -5m", "is no duration such as"},
 		{small + "    save_timeout: 1.5d", "is no duration such as"},
 		{small + "    resume_rate: -1", "is no count"},
+		{small + "    limit_rate: fast", "\"fast\" is no rate"},
 		{small + "    extend_ttl: maybe", "is neither true nor false"},
 		{small + "    redis_password: a\n    redis_password_file: /secret", "line 8: sources.prod.redis_password_file: both sources.prod.redis_password and sources.prod.redis_password_file are given"},
 		{small + "    redis_password_file: /nowhere", "line 7: sources.prod.redis_password_file: open /nowhere: file does not exist"},
