@@ -77,7 +77,7 @@ func TestTheEnvironmentWins(t *testing.T) {
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	values := map[config.Kind]string{config.Text: "x", config.Number: "7", config.Switch: "true", config.Duration: "90m", config.List: "a b", config.Map: "a=x"}
 	special := map[string]string{"stores.main.url": "/x", "sources.main.store": "main", "sources.main.schedule.time_zone": "Europe/Berlin", "alarms.heartbeat_url": "https://h/x",
-		"alarms.webhooks.main.url": "https://h/x", "sources.main.schedule.jitter": "1s", "sources.main.via": "bgsave", "alarms.max_verified_age": "90h"}
+		"alarms.webhooks.main.url": "https://h/x", "sources.main.schedule.jitter": "1s", "sources.main.via": "bgsave", "sources.main.limit_rate": "5MB/s", "alarms.max_verified_age": "90h"}
 	for _, k := range config.Keys() {
 		path := strings.ReplaceAll(k.Path, "NAME", "main")
 		value := values[k.Kind]
