@@ -281,9 +281,9 @@ func (e *env) liveRedis(c *cli.Context, server *live.Server) *liveRedis {
 
 func (r *liveRedis) Facts(ctx context.Context) (lineage.Facts, error) { return r.s.Facts(ctx) }
 
-func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, error) {
+func (r *liveRedis) Image(ctx context.Context, l verify.Look) (verify.Image, error) {
 	o := r.image
-	o.Before = before
+	o.Before, o.Versions = l.Before, l.Versions
 	o.Ours = func(db int, id string) bool {
 		_, ok := r.signed[verify.JobKey{DB: int32(db), ID: id}]
 		return ok

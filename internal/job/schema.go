@@ -77,6 +77,9 @@ type Schema interface {
 	// FieldsToJudge lists the fields that Fill needs of a hash that is there, but for those
 	// that may be large: what a job is called and is given tells nothing of its state.
 	FieldsToJudge() []string
+	// FieldsToCompare lists those of them that tell one version of a job from another, and
+	// what it waits for.
+	FieldsToCompare() []string
 	// Owns reports whether the library itself writes that field into a job's hash.
 	Owns(field []byte) bool
 	// Fill copies one field of a job's hash into the row; a value it cannot read is

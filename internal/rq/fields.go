@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,12 +25,18 @@ const (
 )
 
 // toJudge are the fields of which a job's state is made.
-var toJudge = []string{"status", "origin", "created_at", "enqueued_at", "started_at", "ended_at",
-	"last_heartbeat", "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left", "enqueue_at_front",
-	"dependency_id", "dependency_ids", "allow_dependency_failures", "group_id", "worker_name"}
+var (
+	toCompare = []string{"status", "origin", "created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat", "worker_name",
+		"dependency_id", "dependency_ids"}
+	toJudge = append(slices.Clip(toCompare), "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left",
+		"enqueue_at_front", "allow_dependency_failures", "group_id")
+)
 
 // FieldsToJudge lists all that Wants names, but for `data` and `description`.
 func (Schema) FieldsToJudge() []string { return toJudge }
+
+// FieldsToCompare leaves out how a job is to be run and kept.
+func (Schema) FieldsToCompare() []string { return toCompare }
 
 // Wants reports whether the index needs the field. `description` is read for the
 // function's name only: the arguments after it are payload and stay out.

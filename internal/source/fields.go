@@ -20,6 +20,9 @@ func (im *image) scan(ctx context.Context, o ImageOptions) error {
 	}
 	for _, db := range dbs {
 		s := stateReader{im: im, ctx: ctx, db: db, names: o.Schema.FieldsToJudge()}
+		if o.Versions {
+			s.names = o.Schema.FieldsToCompare()
+		}
 		for _, n := range s.names {
 			s.fields = append(s.fields, []byte(n))
 		}

@@ -102,6 +102,25 @@ func told(t testing.TB, url, via string, blur bool) (all map[string]string, wron
 	return all, breaches(t, image, schema)
 }
 
+// versions is what tells the jobs' versions.
+func versions(t testing.TB, url string, alone bool) map[string]string {
+	t.Helper()
+	image, err := source.Image(t.Context(), source.ImageOptions{Options: options(dial(t, url), source.Scan), TempDir: t.TempDir(), Versions: alone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	all := map[string]string{}
+	for r, err := range image.Rows() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[fmt.Sprintf("%d/%s", r.DB, r.ID)] = fmt.Sprint(r.Exists, r.Stub, r.Status, r.Queue, r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt,
+			r.HeartbeatAt, r.ExpireAt, r.Parents, r.ParentSet, r.ListedBy, r.Worker, r.ResultAt, r.ResultType, r.Places)
+	}
+	return all
+}
+
 func sameTold(t *testing.T, what string, got, want map[string]string) {
 	t.Helper()
 	for k, w := range want {
@@ -154,6 +173,7 @@ func TestFieldsSayWhatWholeValuesSay(t *testing.T) {
 		want, _ = told(t, as("whole"), source.Scan, true)
 		got, _ := told(t, as("old"), source.Scan, true)
 		sameTold(t, "before Redis 7", got, want)
+		sameTold(t, "versions", versions(t, r.SocketURL(), true), versions(t, as("whole"), false))
 	}
 }
 

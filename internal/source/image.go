@@ -18,6 +18,8 @@ type ImageOptions struct {
 	Options
 	TempDir string
 	Before  time.Time // the image's watermark is below this instant; zero: there is none
+	// Versions leaves out, by scan, what tells nothing of a job's version.
+	Versions bool
 	// Ours reports whether a restore put the job there; it may be nil.
 	Ours func(db int, id string) bool
 	// Marks takes what keys tell besides jobs, afresh for each image; nil: nobody asks.
