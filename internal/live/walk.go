@@ -33,7 +33,7 @@ type Walked struct {
 // How Walk goes. Small steps leave the server to others in between; two are under way, so
 // that it always has the next one.
 const (
-	walkCount = 256
+	walkCount = 64
 	walkValue = 64 << 10 // bytes; a longer value is not kept
 	clockEach = 64       // keys between two looks at the server's clock
 )
