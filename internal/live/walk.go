@@ -52,16 +52,13 @@ func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, erro
 			yield(Walked{}, lost(ctx, act, err))
 			return
 		}
-		stop := context.AfterFunc(ctx, func() { _ = w.c.Close() })
-		defer stop()
 		steps, free, failed := make(chan *walkStep, 1), make(chan *walkStep, 4), make(chan error, 1)
 		go func() {
 			defer close(steps)
-			failed <- w.run(ctx, steps, free)
+			failed <- s.walkOn(ctx, w, steps, free)
 		}()
 		defer func() {
 			cancel()
-			_ = w.c.Close()
 			for range steps { // until the reader has ended
 			}
 		}()
@@ -88,6 +85,7 @@ type walk struct {
 	fixed    []byte // the words of HMGET after the key
 	out      chan []byte
 	buffers  chan []byte
+	next     string // cursor of the first step that was not handed over
 }
 
 func (s *Server) startWalk(ctx context.Context, o WalkOptions) (*walk, error) {
@@ -114,7 +112,28 @@ func (s *Server) startWalk(ctx context.Context, o WalkOptions) (*walk, error) {
 	return w, nil
 }
 
-// run reads step by step and hands each to steps. The next SCAN is always ahead of the
+// walkOn runs a walk to its end. Where the connection breaks, as of one that a server takes
+// for idle while the caller is busy, another goes on from the first step that was not
+// handed over.
+func (s *Server) walkOn(ctx context.Context, w *walk, steps chan<- *walkStep, free <-chan *walkStep) error {
+	for from := "0"; ; {
+		c := w.c
+		stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+		w.next = from
+		err := w.run(ctx, steps, free)
+		stop()
+		_ = c.Close()
+		if err == nil || ctx.Err() != nil || !isLost(err) || isTimeout(err) || w.next == from {
+			return err
+		}
+		from = w.next
+		if w, err = s.startWalk(ctx, w.o); err != nil {
+			return err
+		}
+	}
+}
+
+// run reads step by step, from the cursor next on, and hands each to steps. The next SCAN is always ahead of the
 // reads of the last one's keys, so that its reply says what to ask for while the server is
 // still at those.
 func (w *walk) run(ctx context.Context, steps chan<- *walkStep, free <-chan *walkStep) error {
@@ -155,20 +174,22 @@ func (w *walk) steps(ctx context.Context, steps chan<- *walkStep, free <-chan *w
 			return &walkStep{}
 		}
 	}
-	w.send([]byte("0"), nil)
+	at := w.next
+	w.send(at, nil)
 	var asked *walkStep
 	for more := true; more || asked != nil; {
 		var st *walkStep
 		if more {
 			st = room()
-			cursor, err := w.scanned(st)
-			if err != nil {
+			st.cursor = at
+			var err error
+			if at, err = w.scanned(st); err != nil {
 				return fmt.Errorf("scan: %w", err)
 			}
-			if more = string(cursor) != "0"; !more {
-				cursor = nil
+			if more = at != "0"; !more {
+				at = ""
 			}
-			w.send(cursor, st)
+			w.send(at, st)
 		}
 		if asked != nil {
 			if err := w.read(asked); err != nil {
@@ -179,6 +200,9 @@ func (w *walk) steps(ctx context.Context, steps chan<- *walkStep, free <-chan *w
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
+			if st != nil {
+				w.next = st.cursor
+			}
 		}
 		asked = st
 	}
@@ -187,15 +211,15 @@ func (w *walk) steps(ctx context.Context, steps chan<- *walkStep, free <-chan *w
 
 // send asks for the SCAN from that cursor on, if there is one, and for the fields of a
 // step's keys.
-func (w *walk) send(cursor []byte, st *walkStep) {
+func (w *walk) send(cursor string, st *walkStep) {
 	var b []byte
 	select {
 	case b = <-w.buffers:
 		b = b[:0]
 	default:
 	}
-	if cursor != nil {
-		words := []string{"SCAN", string(cursor), "COUNT", strconv.Itoa(walkCount)}
+	if cursor != "" {
+		words := []string{"SCAN", cursor, "COUNT", strconv.Itoa(walkCount)}
 		if w.o.Match != "" {
 			words = append(words, "MATCH", w.o.Match)
 		}

@@ -111,3 +111,26 @@ func TestWalkEndsWithItsServerItsCallerAndItsContext(t *testing.T) {
 		t.Errorf("empty: got %v", got)
 	}
 }
+
+// A server that hangs up on who seems to be idle is asked again, from where the walk was.
+func TestWalkGoesOnOverAnotherConnection(t *testing.T) {
+	r := redistest.Start(t)
+	fill(r, 3000)
+	s := dial(t, r.URL(), live.Options{ReadOnly: true})
+	o := live.WalkOptions{Fields: []string{"f"}, Measure: "g", Reads: func([]byte) bool { return true }}
+	seen, n, killed := map[string]bool{}, 0, 0
+	for k, err := range s.Walk(t.Context(), o) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[string(k.Key)] = true
+		if n++; n%1000 == 0 {
+			if got, _ := r.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").(int64); got > 0 {
+				killed++
+			}
+		}
+	}
+	if len(seen) != 3000 || killed < 2 {
+		t.Errorf("got %d of 3000 keys over %d lost connections", len(seen), killed)
+	}
+}

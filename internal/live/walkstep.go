@@ -7,6 +7,7 @@ import (
 
 // walkStep is what one SCAN named, and what was read of it.
 type walkStep struct {
+	cursor string // that it was asked for with
 	keys   []walkKey
 	bytes  []byte // names and values
 	values []span // of all keys that were read, in order
@@ -28,27 +29,27 @@ func (st *walkStep) reset() {
 	st.keys, st.bytes, st.values = st.keys[:0], st.bytes[:0], st.values[:0]
 }
 
-// scanned reads the reply to SCAN. The cursor is valid until the next read.
-func (w *walk) scanned(st *walkStep) (cursor []byte, err error) {
+// scanned reads the reply to SCAN, and returns the next cursor.
+func (w *walk) scanned(st *walkStep) (cursor string, err error) {
 	if n, err := w.array(); err != nil || n != 2 {
-		return nil, orShape(err)
+		return "", orShape(err)
 	}
-	cursor, state, err := w.bulk(nil, 64)
-	if err != nil || state != whole {
-		return nil, orShape(err)
+	next, state, err := w.bulk(nil, 64)
+	if err != nil || state != whole || len(next) == 0 {
+		return "", orShape(err)
 	}
 	n, err := w.array()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	for range n {
 		from := len(st.bytes)
 		if st.bytes, state, err = w.bulk(st.bytes, DefaultMaxPayload); err != nil || state != whole {
-			return nil, orShape(err)
+			return "", orShape(err)
 		}
 		st.keys = append(st.keys, walkKey{from: from, to: len(st.bytes)})
 	}
-	return cursor, nil
+	return string(next), nil
 }
 
 func orShape(err error) error {
