@@ -106,7 +106,7 @@ func (o *FsckOptions) look(ctx context.Context) (up *Checkup, atomic bool, err e
 	if err != nil {
 		return nil, false, err
 	}
-	image, err := o.Live.Image(ctx, time.Time{})
+	image, err := o.Live.Image(ctx, Look{})
 	if err != nil {
 		return nil, false, err
 	}

@@ -17,14 +17,21 @@ import (
 type Live interface {
 	// Facts is what the server says of itself.
 	Facts(ctx context.Context) (lineage.Facts, error)
-	// Image reads the jobs that are there now; instants before the one given count for
-	// its watermark.
-	Image(ctx context.Context, before time.Time) (Image, error)
+	// Image reads the jobs that are there now.
+	Image(ctx context.Context, l Look) (Image, error)
 	// Restored returns the jobs that restores signed for since the snapshot: true where
 	// nothing is left to do, false where one was stopped in the middle of a job.
 	Restored(ctx context.Context) (map[JobKey]bool, error)
 	// Settled returns the jobs about which restores since the snapshot had nothing to do.
 	Settled(ctx context.Context) (*Settled, error)
+}
+
+// Look is what an image is for.
+type Look struct {
+	Before time.Time // instants before it count for the watermark
+	// Versions says that of a job's hash only what tells its version is asked, and nothing of
+	// whether the rest of it can be read.
+	Versions bool
 }
 
 // Image is what a live Redis held.
@@ -186,7 +193,9 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	image, err := o.Live.Image(ctx, facts.Loaded())
+	// Whether the rest of a hash can be read is asked only where live came back from older
+	// data, which one that has been running since cannot have done.
+	image, err := o.Live.Image(ctx, Look{Before: facts.Loaded(), Versions: o.Assume == "" && o.Past.Same(facts)})
 	if err != nil {
 		return nil, false, err
 	}

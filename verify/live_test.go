@@ -41,13 +41,13 @@ func (f *fakeLive) Settled(context.Context) (*verify.Settled, error) {
 	return f.settled, f.errs["settled"]
 }
 
-func (f *fakeLive) Image(_ context.Context, before time.Time) (verify.Image, error) {
+func (f *fakeLive) Image(_ context.Context, l verify.Look) (verify.Image, error) {
 	if err := f.errs["image"]; err != nil {
 		return nil, err
 	}
 	rs := f.looks[min(f.images, len(f.looks)-1)]
 	f.images++
-	f.before, f.when = append(f.before, before), append(f.when, time.Now())
+	f.before, f.when = append(f.before, l.Before), append(f.when, time.Now())
 	return &fakeImage{f, rs}, nil
 }
 

@@ -59,6 +59,15 @@ var rows = []row{
 		mib, _, err := b.rqvault(live, b.store(), nil, "diff")
 		return mib, 512, err
 	}},
+	{name: "diff, all of it, against its reads of jobs alone", peer: "redis-benchmark with the same reads", goal: 1 / 0.7, before: startReads, after: stopReads, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "diff"); return err }, func() error { return readsAlone(b) })
+	}},
+	{name: "p99 latency of others during diff", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return neighbours(b, "diff")
+	}},
+	{name: "p99 latency of others during backup --via sync", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return neighbours(b, "backup", "--via", "sync")
+	}},
 	{name: "restore --apply of all jobs", peer: "redis-cli --pipe of plain RESTOREs", goal: 1, before: startStored, after: stopLive, run: restoreAll},
 }
 

@@ -26,6 +26,7 @@ func viaFlags(value, usage string) []cli.Flag {
 		&cli.StringFlag{Name: "via", Usage: usage, Value: value, EnvVars: []string{"RQVAULT_VIA"}},
 		&cli.StringFlag{Name: "dump-dir", Usage: "`DIR` where Redis' data directory is seen from here (for bgsave)", EnvVars: []string{"RQVAULT_DUMP_DIR"}},
 		&cli.DurationFlag{Name: "save-timeout", Usage: "how long Redis' own save may take", Value: 30 * time.Minute, EnvVars: []string{"RQVAULT_SAVE_TIMEOUT"}},
+		&cli.StringFlag{Name: "limit-rate", Usage: "read from and write to Redis at most at this `RATE`, such as 50MB/s", EnvVars: []string{"RQVAULT_LIMIT_RATE"}, DefaultText: "no limit"},
 		&cli.StringFlag{Name: "temp-dir", Usage: "`DIR` for temporary files", EnvVars: []string{"RQVAULT_TEMP_DIR"}},
 	}
 }
@@ -59,7 +60,7 @@ func (e *env) backup(c *cli.Context) error {
 	}
 	defer func() { _ = server.Close() }()
 	progress := e.startProgress(c.Bool("quiet"))
-	o := source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")}
+	o := source.Options{Server: server, Limit: server.Limit(), Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")}
 	if progress != nil {
 		o.Saving = func(done, total int64, waiting bool) {
 			what := "redis saves"

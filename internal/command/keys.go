@@ -35,7 +35,7 @@ func (e *env) planKeys(c *cli.Context, cmp *comparison) (*verify.Result, *restor
 	if _, err := cmp.redis.Restored(c.Context); err != nil {
 		return nil, nil, err
 	}
-	image, err := cmp.redis.Image(c.Context, facts.Loaded())
+	image, err := cmp.redis.Image(c.Context, verify.Look{Before: facts.Loaded(), Versions: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"rqvault/internal/job"
 	"rqvault/internal/lineage"
 	"rqvault/internal/live"
+	"rqvault/internal/pace"
 	"rqvault/internal/rq"
 	"rqvault/internal/secret"
 	"rqvault/internal/snapshot"
@@ -196,7 +197,20 @@ func (e *env) dial(c *cli.Context, readOnly bool) (*live.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly})
+	limit, err := e.limit(c)
+	if err != nil {
+		return nil, err
+	}
+	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly, Limit: limit})
+}
+
+// limit is what --limit-rate says, for all that goes between this program and Redis.
+func (e *env) limit(c *cli.Context) (*pace.Limit, error) {
+	rate, err := pace.Parse(c.String("limit-rate"))
+	if err != nil {
+		return nil, usage("--limit-rate: %v", err)
+	}
+	return pace.New(rate, e.now, time.Sleep), nil
 }
 
 // redis reads what --redis and its password name.
@@ -259,7 +273,7 @@ var (
 func (e *env) liveRedis(c *cli.Context, server *live.Server) *liveRedis {
 	r := &liveRedis{s: server, schema: e.schema, scripts: map[string]*live.Script{}}
 	r.image = source.ImageOptions{
-		Options: source.Options{Server: server, Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
+		Options: source.Options{Server: server, Limit: server.Limit(), Schema: e.schema, Via: c.String("via"), DumpDir: c.String("dump-dir"), Timeout: c.Duration("save-timeout")},
 		TempDir: c.String("temp-dir"), Seen: func(n int64) { e.bar.begun("reading live jobs (keys)", n, -1) },
 	}
 	return r
@@ -267,9 +281,9 @@ func (e *env) liveRedis(c *cli.Context, server *live.Server) *liveRedis {
 
 func (r *liveRedis) Facts(ctx context.Context) (lineage.Facts, error) { return r.s.Facts(ctx) }
 
-func (r *liveRedis) Image(ctx context.Context, before time.Time) (verify.Image, error) {
+func (r *liveRedis) Image(ctx context.Context, l verify.Look) (verify.Image, error) {
 	o := r.image
-	o.Before = before
+	o.Before, o.Versions = l.Before, l.Versions
 	o.Ours = func(db int, id string) bool {
 		_, ok := r.signed[verify.JobKey{DB: int32(db), ID: id}]
 		return ok

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rqvault/internal/pace"
 	"rqvault/internal/snapshot"
 	"rqvault/schedule"
 )
@@ -100,6 +101,9 @@ func (r *reader) source(c *Config, name string, s *Source) {
 	}
 	r.url(p+".redis", s.Redis, r.env.Redis)
 	r.url(p+".schedule.drill_into", s.Schedule.DrillInto, r.env.Redis)
+	if _, err := pace.Parse(s.LimitRate); err != nil {
+		r.at(p+".limit_rate", "%v", err)
+	}
 	if u, err := url.Parse(s.Redis); err == nil && u.User != nil && s.RedisPassword != "" {
 		if _, both := u.User.Password(); both {
 			r.at(p+".redis_password", "the URL of redis has a password already")

@@ -33,6 +33,7 @@ type Source struct {
 	DumpDir       string            `yaml:"dump_dir" doc:"where Redis' data directory is seen from here, for bgsave"`
 	SaveTimeout   time.Duration     `yaml:"save_timeout" doc:"how long Redis' own save may take" default:"30m"`
 	TempDir       string            `yaml:"temp_dir" doc:"directory for temporary files"`
+	LimitRate     string            `yaml:"limit_rate" doc:"most bytes per second between rqvault and Redis, such as 50MB/s; no limit if empty"`
 	Policy        string            `yaml:"policy" doc:"for jobs of which nobody can know whether they ran" default:"at-least-once" one:"at-least-once at-most-once"`
 	Policies      map[string]string `yaml:"policies" doc:"the same for single queues" one:"at-least-once at-most-once"`
 	Started       string            `yaml:"started" doc:"what becomes of jobs that were running, once their runs are dead; by default what the policy says" one:"requeue fail hold"`

@@ -77,7 +77,7 @@ func TestTheEnvironmentWins(t *testing.T) {
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	values := map[config.Kind]string{config.Text: "x", config.Number: "7", config.Switch: "true", config.Duration: "90m", config.List: "a b", config.Map: "a=x"}
 	special := map[string]string{"stores.main.url": "/x", "sources.main.store": "main", "sources.main.schedule.time_zone": "Europe/Berlin", "alarms.heartbeat_url": "https://h/x",
-		"alarms.webhooks.main.url": "https://h/x", "sources.main.schedule.jitter": "1s", "sources.main.via": "bgsave", "alarms.max_verified_age": "90h"}
+		"alarms.webhooks.main.url": "https://h/x", "sources.main.schedule.jitter": "1s", "sources.main.via": "bgsave", "sources.main.limit_rate": "5MB/s", "alarms.max_verified_age": "90h"}
 	for _, k := range config.Keys() {
 		path := strings.ReplaceAll(k.Path, "NAME", "main")
 		value := values[k.Kind]
@@ -127,6 +127,7 @@ func TestProblems(t *testing.T) {
 		{small + "    save_timeout: -5m", "is no duration such as"},
 		{small + "    save_timeout: 1.5d", "is no duration such as"},
 		{small + "    resume_rate: -1", "is no count"},
+		{small + "    limit_rate: fast", "\"fast\" is no rate"},
 		{small + "    extend_ttl: maybe", "is neither true nor false"},
 		{small + "    redis_password: a\n    redis_password_file: /secret", "line 8: sources.prod.redis_password_file: both sources.prod.redis_password and sources.prod.redis_password_file are given"},
 		{small + "    redis_password_file: /nowhere", "line 7: sources.prod.redis_password_file: open /nowhere: file does not exist"},

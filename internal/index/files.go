@@ -51,38 +51,37 @@ var ErrDamaged = errors.New("damaged index")
 // last element.
 func ReadJobs(r io.ReaderAt, size int64) iter.Seq2[*job.Row, error] {
 	return func(yield func(*job.Row, error) bool) {
-		for row, err := range readRows[jobRow](r, size) {
-			if err != nil {
-				yield(nil, err)
-				return
+		each := func(row *job.Row) bool { return yield(row, nil) }
+		err := guarded(r, size, each, func(f *parquet.File, each func(*job.Row) bool) error {
+			if ourColumns(f) {
+				return jobGroups(f, each)
 			}
-			out := row.Row
-			if len(row.RawID) > 0 {
-				out.ID = string(row.RawID)
-			}
-			if !yield(&out, nil) {
-				return
-			}
+			return eachRow(f, func(row *jobRow) bool {
+				if len(row.RawID) > 0 {
+					row.ID = string(row.RawID)
+				}
+				return each(&row.Row)
+			})
+		})
+		if err != nil {
+			yield(nil, err)
 		}
 	}
 }
 
 // ReadKeys yields the rows of a keys.parquet of that size, in order of the dump.
 func ReadKeys(r io.ReaderAt, size int64) iter.Seq2[*KeyRow, error] {
-	return readRows[KeyRow](r, size)
-}
-
-func readRows[T any](r io.ReaderAt, size int64) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		if err := eachRow(r, size, func(row *T) bool { return yield(row, nil) }); err != nil {
+	return func(yield func(*KeyRow, error) bool) {
+		each := func(row *KeyRow) bool { return yield(row, nil) }
+		if err := guarded(r, size, each, eachRow); err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
-// eachRow guards the Parquet library: it panics on some damaged input, and damage must
-// be an error.
-func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
+// guarded opens a file and has read call each with its rows, until that is false. The
+// Parquet library panics on some damaged input, and damage must be an error.
+func guarded[T any](r io.ReaderAt, size int64, each func(*T) bool, read func(*parquet.File, func(*T) bool) error) (err error) {
 	inside := false
 	defer func() {
 		if p := recover(); p != nil {
@@ -102,6 +101,16 @@ func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
 	if err := onlyZstd(f); err != nil {
 		return err
 	}
+	return read(f, func(row *T) bool {
+		inside = true
+		more := each(row)
+		inside = false
+		return more
+	})
+}
+
+// eachRow reads rows as the library makes them, whatever columns there are.
+func eachRow[T any](f *parquet.File, each func(*T) bool) error {
 	file := parquet.NewGenericReader[T](f)
 	defer func() { _ = file.Close() }()
 	kinds := kindsOf(file.Schema())
@@ -119,10 +128,7 @@ func eachRow[T any](r io.ReaderAt, size int64, each func(*T) bool) (err error) {
 			if err := rebuild(&out, row); err != nil {
 				return fmt.Errorf("%w: %w", ErrDamaged, err)
 			}
-			inside = true
-			more := each(&out)
-			inside = false
-			if !more {
+			if !each(&out) {
 				return nil
 			}
 		}

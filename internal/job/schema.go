@@ -86,6 +86,12 @@ type Schema interface {
 	Field(name []byte) Field
 	// Wants reports whether Fill takes that field of a job's hash.
 	Wants(name []byte) bool
+	// FieldsToJudge lists the fields that Fill needs of a hash that is there, but for those
+	// that may be large: what a job is called and is given tells nothing of its state.
+	FieldsToJudge() []string
+	// FieldsToCompare lists those of them that tell one version of a job from another, and
+	// what it waits for.
+	FieldsToCompare() []string
 	// Fill copies one field of a job's hash into the row; a value it cannot read is
 	// noted in row.Problem, without the value. names keeps what rows share; it may be nil.
 	Fill(row *Row, names *Names, name, value []byte)

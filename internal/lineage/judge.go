@@ -94,6 +94,15 @@ func (p *Past) histories() []string {
 	return ids
 }
 
+// Same reports whether live is the very process that the snapshot is of.
+func (p *Past) Same(live Facts) bool {
+	same := p.After.RunID
+	if same == "" {
+		same = p.Before.RunID
+	}
+	return same != "" && live.RunID == same
+}
+
 // Judge decides the mode. watermark is the newest instant found in live data from
 // before the live process started; zero if there is none.
 func Judge(past Past, live Facts, watermark time.Time) (Judgement, error) {
@@ -105,11 +114,7 @@ func Judge(past Past, live Facts, watermark time.Time) (Judgement, error) {
 		return Judgement{}, ErrForeign
 	}
 	j := Judgement{StartedAt: live.StartedAt()}
-	same := past.After.RunID
-	if same == "" {
-		same = past.Before.RunID
-	}
-	if same != "" && live.RunID == same {
+	if past.Same(live) {
 		j.judgeSame(past, live)
 		return j, nil
 	}

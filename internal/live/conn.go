@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"rqvault/internal/pace"
 )
 
 // dial connects to the target. It never fails towards go-redis: that library
@@ -21,6 +23,9 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return deadConn{reason: err}, nil
 	}
 	s.noteHost(c)
+	if s.opts.Limit != nil {
+		c = pacedConn{c, s.opts.Limit}
+	}
 	guarded := &idleConn{Conn: c, idle: s.opts.IdleTimeout}
 	if s.target.TLS == nil {
 		return &plainConn{idleConn: guarded}, nil
@@ -54,6 +59,37 @@ func (s *Server) noteHost(c net.Conn) {
 type tlsFailure struct{ error }
 
 func (e tlsFailure) Unwrap() []error { return []error{ErrTLS, e.error} }
+
+// pacedConn keeps a connection below a rate.
+type pacedConn struct {
+	net.Conn
+	limit *pace.Limit
+}
+
+func (c pacedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b[:c.limit.Piece(len(b))])
+	c.limit.Passed(n)
+	return n, err
+}
+
+func (c pacedConn) Write(b []byte) (written int, err error) {
+	for err == nil && len(b) > 0 {
+		var n int
+		n, err = c.Conn.Write(b[:c.limit.Piece(len(b))])
+		c.limit.Passed(n)
+		written, b = written+n, b[n:]
+	}
+	return written, err
+}
+
+// SyscallConn gives access to the socket underneath.
+func (c pacedConn) SyscallConn() (syscall.RawConn, error) {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return sc.SyscallConn()
+}
 
 // idleConn gives each single read and write its own deadline. A deadline over a
 // whole pipeline would cut large replies on slow lines; this one only ends

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"rqvault/internal/pace"
 )
 
 // Options are the choices for a connection. The zero value is useful.
@@ -30,6 +32,8 @@ type Options struct {
 	DialTimeout time.Duration
 	// IdleTimeout is how long a reply may make no progress at all. Default 30 s.
 	IdleTimeout time.Duration
+	// Limit bounds the bytes per second over all connections, both ways; nil: nothing does.
+	Limit *pace.Limit
 	// unready takes a server that is still loading for one that answers.
 	unready bool
 	// Now is the clock that skew and expiry are reckoned by. Default time.Now.
@@ -106,6 +110,9 @@ func harmlessForPing(r *ReplyError) bool {
 // Target is the server that was reached; for a sentinel target Addr is the master
 // that the sentinels named.
 func (s *Server) Target() Target { return s.target }
+
+// Limit is that of the Options.
+func (s *Server) Limit() *pace.Limit { return s.opts.Limit }
 
 // Close ends all connections. Calls that still run fail.
 func (s *Server) Close() error {

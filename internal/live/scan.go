@@ -15,7 +15,8 @@ const AllDBs = -1
 
 // Limits that keep the memory of a Scan bounded, whatever the keys are.
 const (
-	defaultBatch = 512
+	// defaultBatch is small, so that the server gets to others in between.
+	defaultBatch = 64
 	// batchBytes is how many bytes of values, by the server's estimate, are asked
 	// for at once.
 	batchBytes = 32 << 20
@@ -33,8 +34,8 @@ type ScanOptions struct {
 	DB         int    // database number, or AllDBs; Dump ignores it
 	Match      string // glob for the server; empty means all keys
 	Type       string // as the TYPE command names it; empty means all; needs Redis 6.0
-	Count      int    // keys the server looks at per SCAN step, default 512
-	Pipeline   int    // most keys per pipeline, default 512
+	Count      int    // keys the server looks at per SCAN step, default 64
+	Pipeline   int    // most keys per pipeline, default 64
 	MaxPayload int64  // bytes; a larger value is a KeyError, default DefaultMaxPayload
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,20 @@ const (
 	maxParents = 4096 // ids in dependency_ids
 	maxInflate = 512  // bytes inflated of data to find a function's name
 )
+
+// toJudge are the fields of which a job's state is made.
+var (
+	toCompare = []string{"status", "origin", "created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat", "worker_name",
+		"dependency_id", "dependency_ids"}
+	toJudge = append(slices.Clip(toCompare), "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left",
+		"enqueue_at_front", "allow_dependency_failures", "group_id")
+)
+
+// FieldsToJudge lists all that Wants names, but for `data` and `description`.
+func (Schema) FieldsToJudge() []string { return toJudge }
+
+// FieldsToCompare leaves out how a job is to be run and kept.
+func (Schema) FieldsToCompare() []string { return toCompare }
 
 func fillParents(row *job.Row, value []byte) bool {
 	var ids []string

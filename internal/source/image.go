@@ -18,6 +18,8 @@ type ImageOptions struct {
 	Options
 	TempDir string
 	Before  time.Time // the image's watermark is below this instant; zero: there is none
+	// Versions leaves out, by scan, what tells nothing of a job's version.
+	Versions bool
 	// Ours reports whether a restore put the job there; it may be nil.
 	Ours func(db int, id string) bool
 	// Marks takes what keys tell besides jobs, afresh for each image; nil: nobody asks.
@@ -82,19 +84,6 @@ func (im *image) count(n int) {
 	if im.seen != nil {
 		im.seen(im.keys)
 	}
-}
-
-func (im *image) scan(ctx context.Context, o ImageOptions) error {
-	for rec, err := range Records(ctx, o.Server, o.Schema, o.Schema.Prefix()+"*", nil) {
-		if err != nil {
-			return err
-		}
-		if err := im.b.Add(rec, 0); err != nil {
-			return err
-		}
-		im.count(1)
-	}
-	return nil
 }
 
 func (im *image) dump(ctx context.Context, o ImageOptions) error {

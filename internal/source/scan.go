@@ -82,17 +82,23 @@ func (r *reader) one(d live.Dumped, err error, defers bool) bool {
 		return false
 	}
 	if defers {
-		id := [2]uint64{xxhash.Sum64(d.Key), sum2(d.Key)}
-		if _, dup := r.seen[id]; dup {
+		if r.again(d.Key) {
 			return true
 		}
-		r.seen[id] = struct{}{}
 		if listsIDs(r.schema.Classify(d.Key, rec.Kind).Role) {
 			r.late = append(r.late, d.Key)
 			return true
 		}
 	}
 	return r.yield(rec, nil)
+}
+
+// again reports whether a name has been met before, and notes it.
+func (r *reader) again(key []byte) bool {
+	id := [2]uint64{xxhash.Sum64(key), sum2(key)}
+	_, dup := r.seen[id]
+	r.seen[id] = struct{}{}
+	return dup
 }
 
 // sum2 is a second digest, independent enough of the first.

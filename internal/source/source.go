@@ -13,6 +13,7 @@ import (
 	"rqvault/internal/job"
 	"rqvault/internal/lineage"
 	"rqvault/internal/live"
+	"rqvault/internal/pace"
 	"rqvault/internal/replica"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	Via     string        // one of Ways; "" is Auto
 	DumpDir string        // where the server's data directory is seen from here; "" asks the server
 	Timeout time.Duration // for the server's save; 0 is the default of live.SaveOptions
+	// Limit bounds the bytes per second of a dump that comes by bgsave or sync; what is read
+	// key by key is bounded by the Server's own. Nil: nothing does.
+	Limit *pace.Limit
 	// Saving is told how far the server's own save is, in keys; it may be nil.
 	Saving func(done, total int64, waiting bool)
 }
@@ -100,6 +104,9 @@ func passable(err error) bool {
 
 func (r *Redis) complete(d *backup.Dump, way string, before lineage.Facts, refused []error) *backup.Dump {
 	d.Via, d.Before = way, before
+	if way != Scan {
+		d.Body = r.o.Limit.Reader(d.Body)
+	}
 	d.Reason = "asked for"
 	if r.o.Via == Auto {
 		d.Reason = "it was the first way that worked"
