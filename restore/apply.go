@@ -104,7 +104,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 		return err
 	}
 	if err := a.writeJobs(ctx); err != nil {
-		return a.unplaced(cmp.Or(err, a.land(ctx)))
+		return a.unplaced(cmp.Or(err, a.landAll(ctx)))
 	}
 	if err := a.release(ctx); err != nil {
 		return err
@@ -125,10 +125,11 @@ type applier struct {
 	w           writer
 	steps       map[verify.JobKey]*Step
 	total, done int
-	batch       []pending
-	batchBytes  int
-	sent        int     // jobs
-	flight      *flight // the batch before, nil for none
+	parcels     load      // what goes by bulk.lua
+	blocks      load      // what goes by restore.lua
+	sent        int       // jobs
+	flights     []*flight // what is not landed yet, the oldest first
+	last        *flight   // the last that was launched, nil for none
 	deferred    []*job.Row
 	waiting     map[queueKey][]*Step // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back

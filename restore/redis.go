@@ -41,6 +41,9 @@ type Values interface {
 //go:embed restore.lua
 var restoreLua string
 
+//go:embed bulk.lua
+var bulkLua string
+
 //go:embed release.lua
 var releaseLua string
 
@@ -52,6 +55,7 @@ var forgetLua string
 
 var (
 	restoreScript = Script{restoreLua}
+	bulkScript    = Script{bulkLua}
 	releaseScript = Script{releaseLua}
 	readyScript   = Script{readyLua}
 	forgetScript  = Script{forgetLua}
