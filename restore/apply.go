@@ -125,11 +125,13 @@ type applier struct {
 	w           writer
 	steps       map[verify.JobKey]*Step
 	total, done int
-	parcels     load      // what goes by bulk.lua
-	blocks      load      // what goes by restore.lua
-	sent        int       // jobs
-	flights     []*flight // what is not landed yet, the oldest first
-	last        *flight   // the last that was launched, nil for none
+	parcels     load                // what goes by bulk.lua
+	blocks      load                // what goes by restore.lua
+	sent        int                 // jobs
+	flights     []*flight           // what is not landed yet, the oldest first
+	launched    [maxFlights]*flight // the last of all, landed or not
+	inOrder     bool                // one batch is done with before the next is sent
+	broken      bool                // one broke off
 	deferred    []*job.Row
 	waiting     map[queueKey][]*Step // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
@@ -214,6 +216,7 @@ func (a *applier) writeJobs(ctx context.Context) error {
 	if err := a.flush(ctx); err != nil {
 		return err
 	}
+	a.inOrder = true
 	for _, row := range parentsFirst(a.deferred) {
 		if err := a.add(ctx, row, a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]); err != nil {
 			return err

@@ -21,8 +21,8 @@ const (
 	callBytes  = 256 << 10
 	// The first jobs go one a call: what this server refuses altogether, it refuses to few.
 	firstJobs = 128
-	// How many batches are sent or ready to be: the server works on one while the reply to
-	// it, and the next but one, are worked on here.
+	// How many batches are on their way at once, so that the server need not wait for the
+	// next while we read what it answered.
 	maxFlights = 2
 )
 
@@ -133,8 +133,8 @@ func (a *applier) flush(ctx context.Context) error {
 	return a.landAll(ctx)
 }
 
-// launch sends jobs of one database, once what was sent before has been answered. Of a
-// batch after one that broke off nothing is sent.
+// launch sends jobs of one database, once few enough others are on their way. After a batch
+// that broke off nothing more is sent.
 func (a *applier) launch(ctx context.Context, batch []pending, single bool) *flight {
 	f := &flight{batch: batch, bulk: batch[0].parcel != nil, landed: make(chan struct{})}
 	script, calls := restoreScript, []Call(nil)
@@ -146,8 +146,12 @@ func (a *applier) launch(ctx context.Context, batch []pending, single bool) *fli
 		f.sizes = append(f.sizes, len(jobs))
 		calls = append(calls, a.w.callOf(jobs))
 	})
-	before, redis := a.last, a.o.Redis
-	a.last = f
+	before, redis := a.launched[0], a.o.Redis
+	if a.inOrder {
+		before = a.launched[maxFlights-1]
+	}
+	copy(a.launched[:], a.launched[1:])
+	a.launched[maxFlights-1] = f
 	go func() {
 		defer close(f.landed)
 		if before != nil {
@@ -188,14 +192,13 @@ func (w *writer) callOf(jobs []pending) Call {
 	return w.call(blocks...)
 }
 
-// landAll waits for all that was sent.
-func (a *applier) landAll(ctx context.Context) error {
+// landAll waits for all that was sent, also for what was sent beside a batch that broke off:
+// its jobs are back.
+func (a *applier) landAll(ctx context.Context) (err error) {
 	for len(a.flights) > 0 {
-		if err := a.land(ctx); err != nil {
-			return err
-		}
+		err = cmp.Or(err, a.land(ctx))
 	}
-	return nil
+	return err
 }
 
 // land waits for the oldest batch that was sent. Those of its jobs that have to be written
@@ -205,7 +208,7 @@ func (a *applier) land(ctx context.Context) error {
 	f := a.flights[0]
 	a.flights = a.flights[1:]
 	again, err := a.read(f)
-	for err == nil && len(again) > 0 {
+	for err == nil && len(again) > 0 && !a.broken {
 		for i := range again {
 			p := &again[i]
 			if p.block, err = a.w.job(ctx, p.row, p.step); err != nil {
@@ -223,6 +226,7 @@ func (a *applier) land(ctx context.Context) error {
 func (a *applier) read(f *flight) (again []pending, err error) {
 	<-f.landed
 	if f.err != nil {
+		a.broken = true
 		return nil, fmt.Errorf("write jobs: %w", f.err)
 	}
 	batch := f.batch

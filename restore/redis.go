@@ -24,7 +24,7 @@ type Call struct {
 	Args []any
 }
 
-// Redis is the live server, as far as a restore needs it.
+// Redis is the live server, as far as a restore needs it. It is used by several goroutines.
 type Redis interface {
 	// Run calls a script once per call, in order, and returns one reply or error value each.
 	Run(ctx context.Context, db int, script Script, calls []Call) ([]any, error)
