@@ -74,7 +74,7 @@ type Options struct {
 // the same or a newly made plan: the end is the same. An error means that it stopped in
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) (err error) {
-	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
+	a := &applier{o: o, steps: make(map[verify.JobKey]*Step, len(p.Steps)), waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
 	steps := slices.Clone(p.Steps) // what becomes of them is noted in them
 	for i := range steps {
 		s := &steps[i]
