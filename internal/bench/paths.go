@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"time"
@@ -59,7 +58,6 @@ var rows = []row{
 		mib, _, err := b.rqvault(live, b.store(), nil, "diff")
 		return mib, 512, err
 	}},
-	{name: "restore --apply of all jobs", peer: "redis-cli --pipe of plain RESTOREs", goal: 1, before: startStored, after: stopLive, run: restoreAll},
 }
 
 // afterBgsave measures what is left to do once the server's own save is over, against
@@ -92,31 +90,4 @@ func storedSize(b *bench) (ours, peer float64, err error) {
 		return 0, 0, err
 	}
 	return ours, float64(info.Size()), nil
-}
-
-// restoreAll loses every key and puts the jobs back, once by plain RESTOREs of all that
-// belongs to jobs and once by rqvault.
-func restoreAll(b *bench) (ours, peer float64, err error) {
-	pipe := filepath.Join(b.work, "restores")
-	if _, err := os.Stat(pipe); err != nil {
-		if err := restores(live, pipe); err != nil {
-			return 0, 0, err
-		}
-	}
-	ctx := context.Background()
-	if err := live.FlushAll(ctx).Err(); err != nil {
-		return 0, 0, err
-	}
-	peer, err = seconds(func() error { return command("sh", "-c", "redis-cli -s "+live.socket()+" --pipe < "+pipe) })
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := live.FlushAll(ctx).Err(); err != nil {
-		return 0, 0, err
-	}
-	ours, err = seconds(func() error {
-		_, _, err := b.rqvault(live, b.store(), nil, "restore", "--apply", "--assume", "older")
-		return err
-	})
-	return ours, peer, err
 }
