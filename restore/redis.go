@@ -4,10 +4,11 @@
 // at any moment and run again.
 //
 // A job comes back in two steps. First everything of it that no worker can see by
-// itself: hash, dependency sets, results, registries (restore.lua, some jobs a call).
-// Then, once all hashes of the run are there, its id goes into its queue (release.lua,
-// many ids a call, in order). A hash that no list names never runs, so a stop between
-// the two loses nothing; the ledger remembers who still waits for the second.
+// itself: hash, dependency sets, results, registries (bulk.lua, many jobs a call of which
+// live has nothing; restore.lua, all others). Then, once all hashes of the run are there,
+// its id goes into its queue (release.lua, many ids a call, in order). A hash that no list
+// names never runs, so a stop between the two loses nothing; the ledger remembers who still
+// waits for the second.
 package restore
 
 import (
