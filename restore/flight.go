@@ -111,6 +111,11 @@ func (a *applier) send(ctx context.Context, l *load) error {
 	if len(l.jobs) == 0 {
 		return nil
 	}
+	if a.inOrder {
+		if err := a.landAll(ctx); err != nil {
+			return err
+		}
+	}
 	single := a.sent < firstJobs
 	a.flights = append(a.flights, a.launch(ctx, l.jobs, single))
 	a.sent += len(l.jobs)
@@ -147,9 +152,6 @@ func (a *applier) launch(ctx context.Context, batch []pending, single bool) *fli
 		calls = append(calls, a.w.callOf(jobs))
 	})
 	before, redis := a.launched[0], a.o.Redis
-	if a.inOrder {
-		before = a.launched[maxFlights-1]
-	}
 	copy(a.launched[:], a.launched[1:])
 	a.launched[maxFlights-1] = f
 	go func() {
