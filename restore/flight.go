@@ -145,7 +145,7 @@ func (a *applier) launch(ctx context.Context, batch []pending, single bool) *fli
 	script, calls := restoreScript, []Call(nil)
 	if f.bulk {
 		script = bulkScript
-		slices.SortStableFunc(batch, func(x, y pending) int { return cmp.Compare(x.parcel.place, y.parcel.place) })
+		slices.SortFunc(batch, func(x, y pending) int { return cmp.Compare(x.parcel.place, y.parcel.place) }) // one ZADD for many
 	}
 	f.pack(single, func(jobs []pending) {
 		f.sizes = append(f.sizes, len(jobs))
