@@ -74,7 +74,7 @@ type Options struct {
 // the same or a newly made plan: the end is the same. An error means that it stopped in
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) (err error) {
-	a := &applier{o: o, steps: map[verify.JobKey]*Step{}, waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
+	a := &applier{o: o, steps: make(map[verify.JobKey]*Step, len(p.Steps)), waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
 	steps := slices.Clone(p.Steps) // what becomes of them is noted in them
 	for i := range steps {
 		s := &steps[i]
@@ -104,7 +104,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 		return err
 	}
 	if err := a.writeJobs(ctx); err != nil {
-		return a.unplaced(cmp.Or(err, a.land(ctx)))
+		return a.unplaced(cmp.Or(err, a.landAll(ctx)))
 	}
 	if err := a.release(ctx); err != nil {
 		return err
@@ -125,10 +125,13 @@ type applier struct {
 	w           writer
 	steps       map[verify.JobKey]*Step
 	total, done int
-	batch       []pending
-	batchBytes  int
-	sent        int     // jobs
-	flight      *flight // the batch before, nil for none
+	parcels     load                // what goes by bulk.lua
+	blocks      load                // what goes by restore.lua
+	sent        int                 // jobs
+	flights     []*flight           // what is not landed yet, the oldest first
+	launched    [maxFlights]*flight // the last of all, landed or not
+	inOrder     bool                // one batch is done with before the next is sent
+	broken      bool                // one broke off
 	deferred    []*job.Row
 	waiting     map[queueKey][]*Step // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
@@ -213,6 +216,7 @@ func (a *applier) writeJobs(ctx context.Context) error {
 	if err := a.flush(ctx); err != nil {
 		return err
 	}
+	a.inOrder = true
 	for _, row := range parentsFirst(a.deferred) {
 		if err := a.add(ctx, row, a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]); err != nil {
 			return err

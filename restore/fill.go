@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// batchKeys is how many keys one pipeline into a target fills at most.
+const batchKeys = 512
+
 // add queues a filling, and sends the batch when it is large enough.
 func (f *filler) add(ctx context.Context, e filling) error {
 	if len(f.batch) > 0 && f.batch[0].rec.DB != e.rec.DB {
@@ -18,10 +21,11 @@ func (f *filler) add(ctx context.Context, e filling) error {
 	for _, c := range e.commands {
 		f.batchBytes += bytesOf(c)
 	}
-	if len(f.batch) < batchCalls && f.batchBytes < batchBytes {
+	if len(f.batch) < batchKeys && f.batchBytes < batchBytes {
 		return nil
 	}
-	return f.flush(ctx)
+	f.send(ctx)
+	return f.landed(ctx, maxShipments)
 }
 
 // bytesOf is the size of the arguments of a command or call.
@@ -38,41 +42,91 @@ func bytesOf(args []any) int {
 	return n
 }
 
-// flush sends the batch, and those of its keys once more that RESTORE does not make here.
+// shipment is a batch that was sent. The target works on it while the next is made ready.
+type shipment struct {
+	batch   []filling
+	replies []any
+	err     error
+	landed  chan struct{}
+}
+
+// maxShipments is how many batches are on their way at once.
+const maxShipments = 2
+
+// flush sends the batch and waits until all is done.
 func (f *filler) flush(ctx context.Context) error {
-	batch := f.batch
+	f.send(ctx)
+	return f.landed(ctx, 0)
+}
+
+// send sends the batch.
+func (f *filler) send(ctx context.Context) {
+	if len(f.batch) == 0 {
+		return
+	}
+	s := &shipment{batch: f.batch, landed: make(chan struct{})}
 	f.batch, f.batchBytes = nil, 0
-	for len(batch) > 0 {
-		refused, err := f.send(ctx, batch)
-		if err != nil {
+	var commands [][]any
+	for _, e := range s.batch {
+		commands = append(commands, e.commands...)
+	}
+	f.shipments = append(f.shipments, s)
+	target := f.o.Target
+	go func() {
+		defer close(s.landed)
+		s.replies, s.err = target.Pipeline(ctx, s.batch[0].rec.DB, commands)
+	}()
+}
+
+// landed waits until no more than so many batches are on their way.
+func (f *filler) landed(ctx context.Context, most int) error {
+	for len(f.shipments) > most {
+		s := f.shipments[0]
+		f.shipments = f.shipments[1:]
+		if err := f.land(ctx, s); err != nil {
 			return err
-		}
-		batch = batch[:0]
-		for _, e := range refused {
-			if e.commands, err = logical(string(e.rec.Key), &e.rec); err != nil {
-				f.fail(&e.rec, err.Error())
-				continue
-			}
-			e.exact = false
-			batch = append(batch, e)
 		}
 	}
 	return nil
 }
 
-// send runs the batch and returns what has to be written command by command.
-func (f *filler) send(ctx context.Context, batch []filling) (refused []filling, err error) {
-	var commands [][]any
-	for _, e := range batch {
-		commands = append(commands, e.commands...)
+// land waits for a batch, and sends those of its keys once more that RESTORE does not make
+// here.
+func (f *filler) land(ctx context.Context, s *shipment) error {
+	<-s.landed
+	if s.err != nil {
+		return fmt.Errorf("write %d keys: %w", len(s.batch), s.err)
 	}
-	db := batch[0].rec.DB
-	replies, err := f.o.Target.Pipeline(ctx, db, commands)
+	refused, err := f.read(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("write %d keys: %w", len(batch), err)
+		return err
 	}
+	again := &shipment{}
+	var commands [][]any
+	for _, e := range refused {
+		if e.commands, err = logical(string(e.rec.Key), &e.rec); err != nil {
+			f.fail(&e.rec, err.Error())
+			continue
+		}
+		e.exact = false
+		again.batch, commands = append(again.batch, e), append(commands, e.commands...)
+	}
+	if len(again.batch) == 0 {
+		return nil
+	}
+	if again.replies, err = f.o.Target.Pipeline(ctx, again.batch[0].rec.DB, commands); err != nil {
+		return fmt.Errorf("write %d keys: %w", len(again.batch), err)
+	}
+	_, err = f.read(ctx, again)
+	return err
+}
+
+// read reads what the target answered, and returns what has to be written command by
+// command.
+func (f *filler) read(ctx context.Context, s *shipment) (refused []filling, err error) {
+	replies := s.replies
 	var broken [][]any
-	for _, e := range batch {
+	for _, e := range s.batch {
 		err := firstError(replies[:len(e.commands)])
 		replies = replies[len(e.commands):]
 		switch {
@@ -90,7 +144,7 @@ func (f *filler) send(ctx context.Context, batch []filling) (refused []filling, 
 		}
 	}
 	if len(broken) > 0 {
-		if _, err := f.o.Target.Pipeline(ctx, db, broken); err != nil {
+		if _, err := f.o.Target.Pipeline(ctx, s.batch[0].rec.DB, broken); err != nil {
 			return nil, fmt.Errorf("remove %d keys that were not taken whole: %w", len(broken), err)
 		}
 	}

@@ -1,15 +1,17 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"rqvault/internal/job"
 	"rqvault/verify"
 )
 
 // Bounds of what is on its way to the server. A batch is one pipeline, so neither side holds
-// more than that at once; a call is one run of restore.lua, during which nobody else is
+// more than that at once; a call is one run of a script, during which nobody else is
 // served, so it has to stay in the order of a millisecond.
 const (
 	batchCalls = 256
@@ -19,13 +21,17 @@ const (
 	callBytes  = 256 << 10
 	// The first jobs go one a call: what this server refuses altogether, it refuses to few.
 	firstJobs = 128
+	// How many batches are on their way at once, so that the server need not wait for the
+	// next while we read what it answered.
+	maxFlights = 2
 )
 
-// pending is a job on its way to the server.
+// pending is a job on its way to the server, by one of two scripts.
 type pending struct {
-	row   *job.Row
-	step  *Step
-	block *block
+	row    *job.Row
+	step   *Step
+	parcel *parcel // for bulk.lua, nil for none
+	block  *block  // for restore.lua
 	// fields says that the block writes field by field.
 	fields bool
 }
@@ -34,113 +40,185 @@ type pending struct {
 // through no list.
 func (p *pending) light() bool { return p.step.Guard == verify.GuardAbsent }
 
-// flight is a batch that was sent. The server works on it while the next is made ready.
+func (p *pending) size() int {
+	if p.parcel != nil {
+		return p.parcel.size()
+	}
+	return bytesOf(p.block.args)
+}
+
+// load gathers jobs of one database, for one of the scripts.
+type load struct {
+	jobs  []pending
+	bytes int
+}
+
+// flight is a load that was sent. The server works on it while the next is made ready.
 type flight struct {
 	batch   []pending
-	calls   []int // how many jobs each call is about
+	bulk    bool
+	sizes   []int // how many jobs each call is about
 	replies []any
 	err     error
 	landed  chan struct{}
 }
 
-// add takes up a job, and sends the batch when it is large enough.
+// add takes up a job, and sends its load when that is large enough.
 func (a *applier) add(ctx context.Context, row *job.Row, s *Step) error {
-	if len(a.batch) > 0 && a.batch[0].row.DB != row.DB {
-		if err := a.send(ctx); err != nil {
-			return err
+	for _, l := range a.loads() {
+		if len(l.jobs) > 0 && l.jobs[0].row.DB != row.DB {
+			if err := a.send(ctx, l); err != nil {
+				return err
+			}
 		}
 	}
-	b, err := a.w.job(ctx, row, s)
+	p, err := a.pending(ctx, row, s)
 	if err != nil {
 		return err
 	}
-	a.batch = append(a.batch, pending{row, s, b, a.w.fields})
-	a.batchBytes += bytesOf(b.args)
-	most := batchJobs
+	l, most := &a.blocks, batchJobs
+	if p.parcel != nil {
+		l = &a.parcels
+	}
 	if a.sent < firstJobs {
 		most = firstJobs
 	}
-	if len(a.batch) < most && a.batchBytes < batchBytes {
+	l.jobs = append(l.jobs, p)
+	l.bytes += p.size()
+	if len(l.jobs) < most && l.bytes < batchBytes {
 		return nil
 	}
-	return a.send(ctx)
+	return a.send(ctx, l)
 }
 
-// send sends the batch once the one before it is done with.
-func (a *applier) send(ctx context.Context) error {
-	batch := a.batch
-	a.batch, a.batchBytes = nil, 0
-	if err := a.land(ctx); err != nil {
-		return err
+func (a *applier) loads() []*load { return []*load{&a.parcels, &a.blocks} }
+
+// pending says how a job is written.
+func (a *applier) pending(ctx context.Context, row *job.Row, s *Step) (p pending, err error) {
+	p = pending{row: row, step: s}
+	if a.sent >= firstJobs {
+		if p.parcel, err = a.w.parcel(ctx, row, s); err != nil || p.parcel != nil {
+			return p, err
+		}
 	}
-	if len(batch) > 0 {
-		a.flight = a.launch(ctx, batch)
+	p.block, err = a.w.job(ctx, row, s)
+	p.fields = a.w.fields
+	return p, err
+}
+
+// send sends a load, once one of those before it is done with.
+func (a *applier) send(ctx context.Context, l *load) error {
+	if len(l.jobs) == 0 {
+		return nil
+	}
+	if a.inOrder {
+		if err := a.landAll(ctx); err != nil {
+			return err
+		}
+	}
+	single := a.sent < firstJobs
+	a.flights = append(a.flights, a.launch(ctx, l.jobs, single))
+	a.sent += len(l.jobs)
+	*l = load{}
+	for len(a.flights) > maxFlights || single && len(a.flights) > 0 {
+		if err := a.land(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// flush sends the batch and waits until all is done.
+// flush sends what is gathered, and waits until all is done.
 func (a *applier) flush(ctx context.Context) error {
-	if err := a.send(ctx); err != nil {
-		return err
+	for _, l := range a.loads() {
+		if err := a.send(ctx, l); err != nil {
+			return err
+		}
 	}
-	return a.land(ctx)
+	return a.landAll(ctx)
 }
 
-// launch sends jobs of one database.
-func (a *applier) launch(ctx context.Context, batch []pending) *flight {
-	f := &flight{batch: batch, landed: make(chan struct{})}
-	calls := f.pack(&a.w, a.sent < firstJobs)
-	a.sent += len(batch)
+// launch sends jobs of one database, once few enough others are on their way. After a batch
+// that broke off nothing more is sent.
+func (a *applier) launch(ctx context.Context, batch []pending, single bool) *flight {
+	f := &flight{batch: batch, bulk: batch[0].parcel != nil, landed: make(chan struct{})}
+	script, calls := restoreScript, []Call(nil)
+	if f.bulk {
+		script = bulkScript
+		slices.SortFunc(batch, func(x, y pending) int { return cmp.Compare(x.parcel.place, y.parcel.place) }) // one ZADD for many
+	}
+	f.pack(single, func(jobs []pending) {
+		f.sizes = append(f.sizes, len(jobs))
+		calls = append(calls, a.w.callOf(jobs))
+	})
+	before, redis := a.launched[0], a.o.Redis
+	copy(a.launched[:], a.launched[1:])
+	a.launched[maxFlights-1] = f
 	go func() {
 		defer close(f.landed)
-		f.replies, f.err = a.o.Redis.Run(ctx, int(batch[0].row.DB), restoreScript, calls)
+		if before != nil {
+			if <-before.landed; before.err != nil {
+				f.err = before.err
+				return
+			}
+		}
+		f.replies, f.err = redis.Run(ctx, int(batch[0].row.DB), script, calls)
 	}()
 	return f
 }
 
-// pack makes the calls of a batch; each about one job only, if they are single.
-func (f *flight) pack(w *writer, single bool) (calls []Call) {
-	var blocks []*block
-	bytes := 0
-	flush := func() {
-		if len(blocks) > 0 {
-			calls = append(calls, w.call(blocks...))
-			f.calls = append(f.calls, len(blocks))
-		}
-		blocks, bytes = nil, 0
-	}
+// pack tells of the jobs of each call; of one each, if they are single.
+func (f *flight) pack(single bool, call func([]pending)) {
+	from, bytes := 0, 0
 	for i := range f.batch {
 		p := &f.batch[i]
-		n := bytesOf(p.block.args)
-		if single || len(blocks) == callJobs || bytes+n > callBytes || !p.light() || i > 0 && !f.batch[i-1].light() {
-			flush()
+		n := p.size()
+		if i > from && (single || i-from == callJobs || bytes+n > callBytes || !p.light() || !f.batch[i-1].light()) {
+			call(f.batch[from:i])
+			from, bytes = i, 0
 		}
-		blocks, bytes = append(blocks, p.block), bytes+n
+		bytes += n
 	}
-	flush()
-	return calls
+	call(f.batch[from:])
 }
 
-// land waits for the batch that was sent, if one was. Those of its jobs that have to be
-// written another way are sent once more: where RESTORE is refused, they and all later ones
-// are written field by field.
-func (a *applier) land(ctx context.Context) error {
-	f := a.flight
-	if f == nil {
-		return nil
+// callOf makes the call about jobs that go by the same script.
+func (w *writer) callOf(jobs []pending) Call {
+	if jobs[0].parcel != nil {
+		return w.bulkCall(jobs)
 	}
-	a.flight = nil
+	blocks := make([]*block, len(jobs))
+	for i := range jobs {
+		blocks[i] = jobs[i].block
+	}
+	return w.call(blocks...)
+}
+
+// landAll waits for all that was sent, also for what was sent beside a batch that broke off:
+// its jobs are back.
+func (a *applier) landAll(ctx context.Context) (err error) {
+	for len(a.flights) > 0 {
+		err = cmp.Or(err, a.land(ctx))
+	}
+	return err
+}
+
+// land waits for the oldest batch that was sent. Those of its jobs that have to be written
+// another way are sent once more: where RESTORE is refused, they and all later ones are
+// written field by field.
+func (a *applier) land(ctx context.Context) error {
+	f := a.flights[0]
+	a.flights = a.flights[1:]
 	again, err := a.read(f)
-	for err == nil && len(again) > 0 {
+	for err == nil && len(again) > 0 && !a.broken {
 		for i := range again {
 			p := &again[i]
 			if p.block, err = a.w.job(ctx, p.row, p.step); err != nil {
 				return err
 			}
-			p.fields = a.w.fields
+			p.parcel, p.fields = nil, a.w.fields
 		}
-		again, err = a.read(a.launch(ctx, again))
+		again, err = a.read(a.launch(ctx, again, false))
 	}
 	return err
 }
@@ -150,18 +228,24 @@ func (a *applier) land(ctx context.Context) error {
 func (a *applier) read(f *flight) (again []pending, err error) {
 	<-f.landed
 	if f.err != nil {
+		a.broken = true
 		return nil, fmt.Errorf("write jobs: %w", f.err)
 	}
 	batch := f.batch
-	for i, n := range f.calls {
-		for k := range n {
-			if a.reply(batch[k], f.replies[i], k) {
-				again = append(again, batch[k])
+	for i, n := range f.sizes {
+		jobs := batch[:n]
+		batch = batch[n:]
+		if f.bulk {
+			again = append(again, a.bulkReply(jobs, f.replies[i])...)
+			continue
+		}
+		for k := range jobs {
+			if a.reply(jobs[k], f.replies[i], k) {
+				again = append(again, jobs[k])
 				continue
 			}
 			a.progress()
 		}
-		batch = batch[n:]
 	}
 	return again, nil
 }

@@ -145,6 +145,7 @@ type filler struct {
 	byCommands bool // RESTORE is refused here altogether
 	batch      []filling
 	batchBytes int
+	shipments  []*shipment // the oldest first
 	large      *large
 }
 
@@ -202,7 +203,7 @@ func (f *filler) record(ctx context.Context, rec *keyspace.Record) error {
 	if !takes {
 		return nil
 	}
-	return f.whole(ctx, own(rec), mask)
+	return f.whole(ctx, rec, mask)
 }
 
 // own returns the record with a key and bytes of its own.
@@ -232,29 +233,30 @@ func (f *filler) suspend(ctx context.Context, db int) error {
 	return nil
 }
 
-// whole adds a key whose value is at hand. The record is the filler's from here on.
-func (f *filler) whole(ctx context.Context, rec keyspace.Record, mask job.PartName) error {
-	e := filling{rec: rec}
+// whole adds a key whose value is at hand, and valid during this call.
+func (f *filler) whole(ctx context.Context, rec *keyspace.Record, mask job.PartName) error {
+	var p []byte
+	if mask == "" && !f.byCommands {
+		p = payload(rec)
+	}
+	if p != nil && len(p) <= maxGathered {
+		r := *rec
+		r.Key, r.Meta = slices.Clone(rec.Key), slices.Clone(rec.Meta)
+		r.Raw = p[1+len(rec.Meta):][:len(rec.Raw)] // should RESTORE be refused
+		return f.add(ctx, filling{rec: r, commands: [][]any{{"RESTORE", r.Key, r.ExpireAt, p, "ABSTTL"}}, exact: true})
+	}
+	e := filling{rec: own(rec)}
 	var err error
 	if mask != "" {
-		e.commands, err = masked(string(rec.Key), &rec, f.o.Schema, mask)
+		e.commands, err = masked(string(rec.Key), &e.rec, f.o.Schema, mask)
 	} else {
-		e.commands, e.exact, err = f.commands(&rec)
+		e.commands, err = logical(string(rec.Key), &e.rec)
 	}
 	if err != nil {
-		f.fail(&rec, err.Error())
+		f.fail(rec, err.Error())
 		return nil
 	}
 	return f.add(ctx, e)
-}
-
-// commands makes a key by RESTORE if that can be, else anew.
-func (f *filler) commands(rec *keyspace.Record) (commands [][]any, exact bool, err error) {
-	if p := payload(rec); p != nil && !f.byCommands && len(p) <= maxGathered {
-		return [][]any{{"RESTORE", rec.Key, rec.ExpireAt, p, "ABSTTL"}}, true, nil
-	}
-	commands, err = logical(string(rec.Key), rec)
-	return commands, false, err
 }
 
 // fail notes a key that does not get into the target.

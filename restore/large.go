@@ -50,7 +50,7 @@ func (f *filler) part(ctx context.Context, rec *keyspace.Record) error {
 	switch {
 	case ends && !l.written:
 		l.rec.Part, l.rec.Opaque = keyspace.Whole, false
-		return f.whole(ctx, l.rec, l.mask)
+		return f.whole(ctx, &l.rec, l.mask)
 	case l.pieces && (!rec.Opaque || ends):
 		return f.piece(ctx, ends)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -258,25 +259,45 @@ func (s *Selection) Has(f *verify.Finding) bool {
 // Sort puts steps into the order in which people read them: by queue, verdict, then
 // place.
 func Sort(steps []Step) {
-	order := make([]int32, len(steps)) // steps are large: each is moved once
-	for i := range order {
-		order[i] = int32(i)
+	type heading struct {
+		db      int32
+		queue   string
+		verdict verify.Verdict
 	}
-	slices.SortFunc(order, func(x, y int32) int {
-		a, b := &steps[x], &steps[y]
-		return cmp.Or(cmp.Compare(a.DB, b.DB), cmp.Compare(a.Queue, b.Queue),
-			cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Order, b.Order), cmp.Compare(a.JobID, b.JobID), cmp.Compare(x, y))
+	under := map[heading]int32{}
+	for i := range steps {
+		under[heading{steps[i].DB, steps[i].Queue, steps[i].Verdict}] = 0
+	}
+	for n, h := range slices.SortedFunc(maps.Keys(under), func(a, b heading) int {
+		return cmp.Or(cmp.Compare(a.db, b.db), cmp.Compare(a.queue, b.queue), cmp.Compare(a.verdict, b.verdict))
+	}) {
+		under[h] = int32(n)
+	}
+	type rank struct { // steps are large: each is moved once
+		heading, at int32
+		order       int64
+	}
+	order := make([]rank, len(steps))
+	for i := range steps {
+		s := &steps[i]
+		order[i] = rank{under[heading{s.DB, s.Queue, s.Verdict}], int32(i), s.Order}
+	}
+	slices.SortFunc(order, func(a, b rank) int {
+		if c := cmp.Or(cmp.Compare(a.heading, b.heading), cmp.Compare(a.order, b.order)); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(steps[a.at].JobID, steps[b.at].JobID), cmp.Compare(a.at, b.at))
 	})
 	for i := range order {
-		if order[i] == int32(i) {
+		if order[i].at == int32(i) {
 			continue
 		}
 		first, at := steps[i], i
-		for order[at] != int32(i) {
-			from := int(order[at])
-			steps[at], order[at] = steps[from], int32(at)
+		for order[at].at != int32(i) {
+			from := int(order[at].at)
+			steps[at], order[at].at = steps[from], int32(at)
 			at = from
 		}
-		steps[at], order[at] = first, int32(at)
+		steps[at], order[at].at = first, int32(at)
 	}
 }

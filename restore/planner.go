@@ -84,6 +84,20 @@ func NewPlanner(sel Selection) *Planner {
 // Survivors is to be told of ids still in their queue, as verify.Context.Survivor.
 func (p *Planner) Survivors() *Survivors { return p.survivors }
 
+// AddAll takes findings, in order.
+func (p *Planner) AddAll(findings []verify.Finding) {
+	n := 0
+	for i := range findings {
+		if f := &findings[i]; f.Action != verify.None && p.sel.Has(f) {
+			n++
+		}
+	}
+	p.steps = slices.Grow(p.steps, n)
+	for i := range findings {
+		p.Add(&findings[i])
+	}
+}
+
 // Add takes the next finding.
 func (p *Planner) Add(f *verify.Finding) {
 	p.counts[f.Verdict]++

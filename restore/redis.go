@@ -4,10 +4,11 @@
 // at any moment and run again.
 //
 // A job comes back in two steps. First everything of it that no worker can see by
-// itself: hash, dependency sets, results, registries (restore.lua, some jobs a call).
-// Then, once all hashes of the run are there, its id goes into its queue (release.lua,
-// many ids a call, in order). A hash that no list names never runs, so a stop between
-// the two loses nothing; the ledger remembers who still waits for the second.
+// itself: hash, dependency sets, results, registries (bulk.lua, many jobs a call of which
+// live has nothing; restore.lua, all others). Then, once all hashes of the run are there,
+// its id goes into its queue (release.lua, many ids a call, in order). A hash that no list
+// names never runs, so a stop between the two loses nothing; the ledger remembers who still
+// waits for the second.
 package restore
 
 import (
@@ -24,7 +25,7 @@ type Call struct {
 	Args []any
 }
 
-// Redis is the live server, as far as a restore needs it.
+// Redis is the live server, as far as a restore needs it. It is used by several goroutines.
 type Redis interface {
 	// Run calls a script once per call, in order, and returns one reply or error value each.
 	Run(ctx context.Context, db int, script Script, calls []Call) ([]any, error)
@@ -41,6 +42,9 @@ type Values interface {
 //go:embed restore.lua
 var restoreLua string
 
+//go:embed bulk.lua
+var bulkLua string
+
 //go:embed release.lua
 var releaseLua string
 
@@ -52,6 +56,7 @@ var forgetLua string
 
 var (
 	restoreScript = Script{restoreLua}
+	bulkScript    = Script{bulkLua}
 	releaseScript = Script{releaseLua}
 	readyScript   = Script{readyLua}
 	forgetScript  = Script{forgetLua}

@@ -25,11 +25,10 @@ local function held(signed)
 end
 
 local function version(have)
-  local text = ''
   for i = 1, #names do
-    text = text .. '|' .. (have[i] or '')
+    have[i] = have[i] or ''
   end
-  return text
+  return '|' .. table.concat(have, '|')
 end
 
 local replies, ids, entries = {}, {}, {}
@@ -39,7 +38,7 @@ for from = 1, count, batch do
   for i = 1, n do
     local entry, id, hash = ARGV[first + from + i - 1], ARGV[first + count + from + i - 1], KEYS[1 + from + i]
     local want = held(signed[i])
-    local word = signed[i] and string.match(signed[i], '^placed:') and 'waited' or 'gone'
+    local word = 'gone'
     if want then
       local have = redis.call('HMGET', hash, unpack(names))
       if not have[1] and redis.call('EXISTS', hash) == 0 then
@@ -52,6 +51,8 @@ for from = 1, count, batch do
       end
       entries[#entries + 1] = entry
       entries[#entries + 1] = word .. ':' .. now
+    elseif signed[i] and string.match(signed[i], '^placed:') then
+      word = 'waited'
     end
     replies[#replies + 1] = word
   end

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -180,8 +181,9 @@ var everything restore.Selection
 // script call and may stop or change the server.
 type conn struct {
 	s       *live.Server
+	mu      sync.Mutex
 	scripts map[string]*live.Script
-	before  func()
+	before  func() // called before each script call; calls are then made one at a time
 }
 
 var _ restore.Redis = (*conn)(nil)
@@ -205,6 +207,7 @@ func connect(t testing.TB, s *redistest.Server, user string) *conn {
 }
 
 func (c *conn) Run(ctx context.Context, db int, script restore.Script, calls []restore.Call) ([]any, error) {
+	c.mu.Lock()
 	s := c.scripts[script.Source]
 	if s == nil {
 		s = live.NewScript(script.Source)
@@ -215,8 +218,10 @@ func (c *conn) Run(ctx context.Context, db int, script restore.Script, calls []r
 		batch[i] = live.Call{Keys: call.Keys, Args: call.Args}
 	}
 	if c.before == nil {
+		c.mu.Unlock()
 		return c.s.Run(ctx, db, s, batch)
 	}
+	defer c.mu.Unlock()
 	replies := make([]any, 0, len(calls))
 	for i := range batch {
 		c.before()

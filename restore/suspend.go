@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -28,7 +29,8 @@ type suspended struct {
 	key  string
 	dbs  []int // where the flag is ours
 	now  func() time.Time
-	next time.Time
+	mu   sync.Mutex
+	next time.Time // when to renew it
 }
 
 // suspend sets the flag in every database with a step. It returns how to lift it again.
@@ -71,6 +73,8 @@ func (s *suspended) flag(ctx context.Context, db int, life time.Duration) (strin
 
 // renew keeps the flag alive.
 func (s *suspended) renew(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.now().Before(s.next) {
 		return nil
 	}

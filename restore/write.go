@@ -190,6 +190,9 @@ func (w *writer) texts(rec *keyspace.Record) ([]string, error) {
 	return texts, err
 }
 
+// versionText is how the ledger notes a job's version.
+func versionText(texts []string) string { return "|" + strings.Join(texts, "|") }
+
 // home adds where a waiting id must still stand.
 func (w *writer) home(b *block, id string, s *Step) {
 	if s.Guard != verify.GuardWaits || s.Home == nil {
@@ -225,7 +228,7 @@ func (w *writer) hash(rec *keyspace.Record, p *job.Part, s *Step) (v value, err 
 		if err != nil {
 			return v, err
 		}
-		v.version = "|" + strings.Join(texts, "|")
+		v.version = versionText(texts)
 	}
 	if p := payload(rec); p != nil && !w.fields {
 		v.how, v.args = "restore", []any{p}

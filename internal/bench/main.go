@@ -61,7 +61,7 @@ func run(size string, runs int, only, work, doc, program string) error {
 	}
 	b := &bench{work: work, data: data, program: program, set: set, runs: runs}
 	var done []result
-	for _, r := range rows {
+	for _, r := range slices.Concat(rows, restoreRows) {
 		if !strings.Contains(r.name, only) {
 			continue
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"time"
@@ -68,7 +67,6 @@ var rows = []row{
 	{name: "p99 latency of others during backup --via sync", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
 		return neighbours(b, "backup", "--via", "sync")
 	}},
-	{name: "restore --apply of all jobs", peer: "redis-cli --pipe of plain RESTOREs", goal: 1, before: startStored, after: stopLive, run: restoreAll},
 }
 
 // afterBgsave measures what is left to do once the server's own save is over, against
@@ -101,31 +99,4 @@ func storedSize(b *bench) (ours, peer float64, err error) {
 		return 0, 0, err
 	}
 	return ours, float64(info.Size()), nil
-}
-
-// restoreAll loses every key and puts the jobs back, once by plain RESTOREs of all that
-// belongs to jobs and once by rqvault.
-func restoreAll(b *bench) (ours, peer float64, err error) {
-	pipe := filepath.Join(b.work, "restores")
-	if _, err := os.Stat(pipe); err != nil {
-		if err := restores(live, pipe); err != nil {
-			return 0, 0, err
-		}
-	}
-	ctx := context.Background()
-	if err := live.FlushAll(ctx).Err(); err != nil {
-		return 0, 0, err
-	}
-	peer, err = seconds(func() error { return command("sh", "-c", "redis-cli -s "+live.socket()+" --pipe < "+pipe) })
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := live.FlushAll(ctx).Err(); err != nil {
-		return 0, 0, err
-	}
-	ours, err = seconds(func() error {
-		_, _, err := b.rqvault(live, b.store(), nil, "restore", "--apply", "--assume", "older")
-		return err
-	})
-	return ours, peer, err
 }

@@ -165,8 +165,10 @@ func (b *bench) rqvault(s *server, store string, codes []int, args ...string) (m
 }
 
 // serve loads the dataset into a server over a copy of its directory.
-func (b *bench) serve() (*server, error) {
-	dir := filepath.Join(b.work, "live")
+func (b *bench) serve() (*server, error) { return b.serveIn("live") }
+
+func (b *bench) serveIn(name string) (*server, error) {
+	dir := filepath.Join(b.work, name)
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}

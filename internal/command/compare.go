@@ -186,9 +186,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	if err := seen.missing(m); err != nil {
 		return nil, nil, err
 	}
-	for i := range result.Findings {
-		planner.Add(&result.Findings[i])
-	}
+	planner.AddAll(result.Findings)
 	steps, err := planner.Steps(cmp.rows)
 	if err != nil {
 		return nil, nil, err

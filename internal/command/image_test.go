@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -29,7 +30,8 @@ type image map[string]entry
 // client opens one database of a server.
 func client(t testing.TB, s *redistest.Server, db int) *redis.Client {
 	t.Helper()
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), DB: db, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket(), DB: db, Protocol: 2, DisableIdentity: true, MaxRetries: -1,
+		ReadTimeout: time.Minute}) // values of 300,000 elements are read whole, on a machine that may be busy
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -259,6 +260,7 @@ type liveRedis struct {
 	image   source.ImageOptions
 	since   time.Time // the instant of the snapshot
 	dbs     []int     // databases the snapshot holds
+	mu      sync.Mutex
 	scripts map[string]*live.Script
 	signed  map[verify.JobKey]bool // as Restored last returned it
 	settled *verify.Settled        // likewise
@@ -292,16 +294,23 @@ func (r *liveRedis) Image(ctx context.Context, l verify.Look) (verify.Image, err
 }
 
 func (r *liveRedis) Run(ctx context.Context, db int, script restore.Script, calls []restore.Call) ([]any, error) {
+	out := make([]live.Call, len(calls))
+	for i, c := range calls {
+		out[i] = live.Call{Keys: c.Keys, Args: c.Args}
+	}
+	return r.s.Run(ctx, db, r.script(script), out)
+}
+
+// script prepares each script once.
+func (r *liveRedis) script(script restore.Script) *live.Script {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	s := r.scripts[script.Source]
 	if s == nil {
 		s = live.NewScript(script.Source)
 		r.scripts[script.Source] = s
 	}
-	out := make([]live.Call, len(calls))
-	for i, c := range calls {
-		out[i] = live.Call{Keys: c.Keys, Args: c.Args}
-	}
-	return r.s.Run(ctx, db, s, out)
+	return s
 }
 
 func (r *liveRedis) Pipeline(ctx context.Context, db int, commands [][]any) ([]any, error) {

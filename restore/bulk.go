@@ -1,0 +1,162 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+
+	"rqvault/internal/job"
+	"rqvault/internal/keyspace"
+	"rqvault/verify"
+)
+
+// parcel is what bulk.lua is told of one job: of one that live has nothing of, and that is
+// in one place at most.
+type parcel struct {
+	id, hash  string
+	place     string // the queue's list, or the registry; "" for none
+	what      string // the ledger's text of a job for that list, or its score in that registry
+	registry  bool
+	expireAt  int64
+	payload   []byte
+	stream    string // the results, "" for none
+	streamEnd int64  // their expiry
+	results   []byte
+}
+
+// size is how many bytes of it go to the server, about.
+func (p *parcel) size() int { return len(p.payload) + len(p.results) + 2*len(p.id) + len(p.what) }
+
+// parcel makes the parcel of a job, or none if the job wants a closer look.
+func (w *writer) parcel(ctx context.Context, row *job.Row, s *Step) (*parcel, error) {
+	hash := row.Part(job.HashPart)
+	if w.fields || hash == nil || s.Action != verify.Restore || s.Guard != verify.GuardAbsent || row.Status == job.Deferred || s.ExpireAt != 0 {
+		return nil, nil
+	}
+	p := &parcel{id: row.ID, hash: w.schema.PartKey(row.ID, job.HashPart), expireAt: hash.ExpireAt}
+	if !w.placed(p, row, s) {
+		return nil, nil
+	}
+	rec, err := w.record(ctx, row, hash, keyspace.Hash)
+	if err != nil {
+		return nil, err
+	}
+	if p.payload = payload(rec); p.payload == nil {
+		return nil, nil
+	}
+	if s.held() {
+		texts, err := w.texts(rec)
+		if err != nil {
+			return nil, fmt.Errorf("read the hash of job %q: %w", s.JobID, err)
+		}
+		p.what = sign(stateHeld, w.now) + versionText(texts)
+	}
+	for i := range row.Parts {
+		part := &row.Parts[i]
+		switch {
+		case part.Name == job.DependenciesPart || part.Name == job.DependentsPart:
+			return nil, nil
+		case part.Name != job.ResultsPart || part.ExpireAt != 0 && part.ExpireAt <= w.now:
+			continue
+		}
+		rec, err := w.record(ctx, row, part, keyspace.Stream)
+		if err != nil {
+			return nil, err
+		}
+		if p.results = payload(rec); p.results == nil {
+			return nil, nil
+		}
+		p.stream, p.streamEnd = w.schema.PartKey(row.ID, job.ResultsPart), part.ExpireAt
+	}
+	return p, nil
+}
+
+// placed notes the job's place. It reports whether that is all of its places that come back.
+func (w *writer) placed(p *parcel, row *job.Row, s *Step) bool {
+	if s.held() {
+		p.place = w.schema.PlaceKey(job.InQueue, s.List)
+	}
+	for i := range row.Places {
+		switch at := &row.Places[i]; at.Kind {
+		case job.InFinished, job.InFailed, job.InScheduled, job.InCanceled, job.InReady:
+			if p.place != "" {
+				return false
+			}
+			p.place, p.what, p.registry = w.schema.PlaceKey(at.Kind, at.Queue), scoreText(at.Score), true
+		case job.InDeferred, job.InGroup:
+			return false
+		}
+	}
+	return true
+}
+
+// bulkCall puts parcels together.
+func (w *writer) bulkCall(batch []pending) Call {
+	keys := append(make([]string, 0, 4+2*len(batch)), w.ledger, w.schema.QueuesKey())
+	streams := 0
+	for i := range batch {
+		keys = append(keys, batch[i].parcel.hash)
+		if batch[i].parcel.stream != "" {
+			streams++
+		}
+	}
+	args := append(make([]any, 0, 5+5*len(batch)+3*streams), w.life, sign(statePlaced, w.now), JobEntry(""), len(batch), streams)
+	for i := range batch {
+		p := batch[i].parcel
+		args = append(args, p.id, p.place, p.what, p.expireAt, p.payload)
+	}
+	for i := range batch {
+		if p := batch[i].parcel; p.stream != "" {
+			keys, args = append(keys, p.stream), append(args, i+1, p.streamEnd, p.results)
+		}
+	}
+	named := map[string]bool{}
+	for i := range batch {
+		if p := batch[i].parcel; p.registry && !named[p.place] {
+			named[p.place] = true
+			keys = append(keys, p.place)
+		}
+	}
+	return Call{Keys: keys, Args: args}
+}
+
+// untouched reads what bulk.lua answered: the jobs, of so many, that it left for a closer
+// look, by their numbers from 0, ascending.
+func untouched(reply any, jobs int) ([]int, error) {
+	if err, ok := reply.(error); ok {
+		return nil, err
+	}
+	list, ok := reply.([]any)
+	if !ok || len(list) > jobs {
+		return nil, errReply
+	}
+	left := make([]int, len(list))
+	for i, v := range list {
+		n, ok := v.(int64)
+		left[i] = int(n - 1)
+		if !ok || n < 1 || n > int64(jobs) || i > 0 && left[i] <= left[i-1] {
+			return nil, errReply
+		}
+	}
+	return left, nil
+}
+
+// bulkReply notes what became of the jobs of one call, and returns those left untouched.
+func (a *applier) bulkReply(jobs []pending, reply any) (left []pending) {
+	numbers, err := untouched(reply, len(jobs))
+	if err != nil {
+		for i := range jobs {
+			a.outcome(jobs[i].step, Failed, plain(err.Error()))
+			a.progress()
+		}
+		return nil
+	}
+	for i := range jobs {
+		if len(numbers) > 0 && numbers[0] == i {
+			left, numbers = append(left, jobs[i]), numbers[1:]
+			continue
+		}
+		a.prepared(jobs[i])
+		a.progress()
+	}
+	return left
+}
