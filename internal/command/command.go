@@ -66,7 +66,10 @@ func newApp(e *env) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 	}
+	// The library's flags for help and version are variables of the process.
+	app.HideHelp, app.HideVersion = e.beside, e.beside
 	for _, cmd := range app.Commands {
+		cmd.HideHelp = cmd.HideHelp || e.beside
 		before := e.configure
 		if cmd.Name == "config" || cmd.Name == "schedule" { // they read the configuration as a whole
 			before = nil

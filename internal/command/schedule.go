@@ -136,7 +136,7 @@ func (e *env) do(ctx context.Context, cfg *config.Config, source, command string
 		}
 	}
 	var out, complaints bytes.Buffer
-	one := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, schema: e.schema, phases: &phases{now: e.now}}
+	one := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, schema: e.schema, beside: true, phases: &phases{now: e.now}}
 	err := one.execute(ctx)
 	d := daemon.Done{Err: err, Out: out.Bytes(), Phases: one.phases.all()}
 	code := one.exit(ctx, err)

@@ -39,6 +39,8 @@ type env struct {
 	bar        *bar
 	phases     *phases // where the daemon wants to know what a backup spends its time on
 	schema     rq.Schema
+	// beside says that other command lines run in this process at the same time.
+	beside bool
 }
 
 func (e *env) now() time.Time { return time.Now() }

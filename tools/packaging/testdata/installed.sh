@@ -5,6 +5,7 @@ trap 'echo "installed.sh: line $LINENO: failed" >&2' ERR
 
 version=$1
 mount -t proc proc /proc
+umask 022 # whatever the caller has
 export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 # is WANT COMMAND...
