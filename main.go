@@ -10,11 +10,12 @@ import (
 	"syscall"
 
 	"rqvault/internal/command"
+	"rqvault/internal/niceness"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := command.Run(ctx, os.Args, command.Streams{Out: os.Stdout, Err: os.Stderr})
+	code := command.Run(ctx, os.Args, command.Streams{Out: os.Stdout, Err: os.Stderr, GiveWay: func() { niceness.Raise(niceness.Polite) }})
 	stop()
 	os.Exit(code)
 }

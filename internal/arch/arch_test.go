@@ -177,7 +177,8 @@ var only = []struct {
 	{"internal/secret", nil, true, "everybody who prints may need it"},
 	{"internal/typo", nil, false, "it compares words"},
 	{"internal/watch", []string{"internal/alarm"}, false, "it shows what it is told, and asks nobody"},
-	{".", []string{"internal/command"}, true, "main only starts the command line"},
+	{"internal/niceness", nil, true, "it asks the system, and nobody else"},
+	{".", []string{"internal/command", "internal/niceness"}, true, "main only starts the command line"},
 }
 
 func TestPackagesKnowOnlyWhatTheyMay(t *testing.T) {

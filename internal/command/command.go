@@ -17,7 +17,12 @@ import (
 )
 
 // Streams are where a command prints: results to Out, progress and complaints to Err.
-type Streams struct{ Out, Err io.Writer }
+type Streams struct {
+	Out, Err io.Writer
+	// GiveWay lets other processes go first. Commands that only read call it, since Redis may
+	// share their processors; a restore, for which people wait, does not. It may be nil.
+	GiveWay func()
+}
 
 // errUsage marks a command line that cannot be understood.
 var errUsage = errors.New("usage")
@@ -28,7 +33,10 @@ func usage(format string, args ...any) error {
 
 // Run executes one command line and returns the process's exit code.
 func Run(ctx context.Context, args []string, s Streams) int {
-	e := &env{ctx: ctx, args: args, out: s.Out, err: s.Err}
+	e := &env{ctx: ctx, args: args, out: s.Out, err: s.Err, giveWay: func() {}}
+	if s.GiveWay != nil {
+		e.giveWay = s.GiveWay
+	}
 	return e.exit(ctx, e.execute(ctx))
 }
 

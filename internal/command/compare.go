@@ -187,6 +187,9 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 		return nil, nil, err
 	}
 	planner.AddAll(result.Findings)
+	if c.String("report") == "" && !c.Bool("json") {
+		result.Findings = nil // they can be millions, and the plan has what is to be done
+	}
 	steps, err := planner.Steps(cmp.rows)
 	if err != nil {
 		return nil, nil, err

@@ -38,6 +38,7 @@ func (e *env) diffCommand() *cli.Command {
 }
 
 func (e *env) diff(c *cli.Context) error {
+	e.giveWay()
 	page, err := e.openReport(c)
 	if err != nil {
 		return err

@@ -103,9 +103,6 @@ func (e *env) restore(c *cli.Context) error {
 		}
 		return page.write(func() *report.Data { return e.planned(c, report.Dry, cmp, result, plan) })
 	}
-	if page == nil {
-		result.Findings = nil // they can be millions, and the plan has what is to be done
-	}
 	began := e.now()
 	out, err := e.apply(c, cmp, plan, progress)
 	if out != nil {

@@ -39,6 +39,7 @@ type env struct {
 	bar        *bar
 	phases     *phases // where the daemon wants to know what a backup spends its time on
 	schema     rq.Schema
+	giveWay    func() // lets other processes go first
 	// beside says that other command lines run in this process at the same time.
 	beside bool
 }
