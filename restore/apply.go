@@ -75,9 +75,9 @@ type Options struct {
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 	a := &applier{o: o, steps: make(map[verify.JobKey]*Step, len(p.Steps)), waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
-	for i := range p.Steps { // what becomes of them is noted in them; of another run, forgotten
-		s := &p.Steps[i]
-		s.found, s.placed, s.others = false, false, false
+	steps := slices.Clone(p.Steps) // what becomes of them is noted in them, and the plan may be used by others
+	for i := range steps {
+		s := &steps[i]
 		switch {
 		case s.Key != "":
 		case s.Action == verify.Hold:
