@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"rqvault/internal/rq"
 )
@@ -69,9 +70,9 @@ func readsAlone(b *bench) error {
 // a reply, while ours goes on again and again and while the server saves again and again.
 func neighbours(b *bench, args ...string) (ours, peer float64, err error) {
 	peer, err = p99(func() error {
-		saved(live, nil) // it may still be at a save for a replica that has gone
+		idle(live) // it may still be at a save for a replica that has gone
 		err := live.Do(context.Background(), "BGSAVE").Err()
-		saved(live, nil)
+		idle(live)
 		return err
 	})
 	if err != nil {
@@ -82,6 +83,13 @@ func neighbours(b *bench, args ...string) (ours, peer float64, err error) {
 		return err
 	})
 	return ours, peer, err
+}
+
+// idle waits until the server saves nothing.
+func idle(s *server) {
+	for strings.Contains(s.Info(context.Background(), "persistence").Val(), "rdb_bgsave_in_progress:1") {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // load is what the other clients do: so many GETs, each of eight clients as soon as it has
