@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
+	"rqvault/internal/idle"
 	"rqvault/internal/pace"
 )
 
@@ -26,9 +26,9 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if s.opts.Limit != nil {
 		c = pacedConn{c, s.opts.Limit}
 	}
-	guarded := &idleConn{Conn: c, idle: s.opts.IdleTimeout}
+	guarded := &idle.Conn{Conn: c, Limit: s.opts.IdleTimeout}
 	if s.target.TLS == nil {
-		return &plainConn{idleConn: guarded}, nil
+		return &plainConn{guarded}, nil
 	}
 	conf := s.target.TLS.Clone()
 	if conf.ServerName == "" {
@@ -91,49 +91,14 @@ func (c pacedConn) SyscallConn() (syscall.RawConn, error) {
 	return sc.SyscallConn()
 }
 
-// idleConn gives each single read and write its own deadline. A deadline over a
-// whole pipeline would cut large replies on slow lines; this one only ends
-// connections on which nothing moves.
-type idleConn struct {
-	net.Conn
-	idle time.Duration
-}
-
-// secondLook is how long a read goes on after its deadline. If it was this machine
-// that stood still (a paused virtual machine, a suspended laptop), the deadline is
-// over by the time it wakes, though the server's bytes are there.
-const secondLook = 50 * time.Millisecond
-
-func (c *idleConn) Read(b []byte) (int, error) {
-	n, err := c.readFor(b, c.idle)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		n, err = c.readFor(b, secondLook)
-	}
-	return n, err
-}
-
-func (c *idleConn) readFor(b []byte, d time.Duration) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(b)
-}
-
-func (c *idleConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.idle)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
-}
-
 // plainConn lets the pool look at the socket and drop a connection that the server
 // closed meanwhile. Behind TLS the socket shows only cipher text, so there the
 // method must not exist.
-type plainConn struct{ *idleConn }
+type plainConn struct{ *idle.Conn }
 
 // SyscallConn gives access to the socket underneath.
 func (c *plainConn) SyscallConn() (syscall.RawConn, error) {
-	sc, ok := c.Conn.(syscall.Conn)
+	sc, ok := c.Conn.Conn.(syscall.Conn)
 	if !ok {
 		return nil, errors.ErrUnsupported
 	}

@@ -12,7 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
+
+	"rqvault/internal/idle"
 )
 
 // Bounds of what is read before the RDB.
@@ -26,46 +27,13 @@ const (
 // so it holds the one it was made with.
 type link struct {
 	ctx    context.Context
-	conn   *idleConn // the socket, under TLS if there is any
-	rw     net.Conn  // what is spoken on
+	conn   *idle.Conn // the socket, under TLS if there is any
+	rw     net.Conn   // what is spoken on
 	r      *bufio.Reader
 	secure bool
 	spoke  bool // the server has answered something
 	stop   func() bool
 	once   sync.Once
-}
-
-// idleConn gives each read and write its own deadline.
-type idleConn struct {
-	net.Conn
-	limit time.Duration
-}
-
-// secondLook is how long a read goes on after its deadline. If it was this machine
-// that stood still (a paused virtual machine, a suspended laptop), the deadline is
-// over by the time it wakes, though the server's bytes are there.
-const secondLook = 50 * time.Millisecond
-
-func (c *idleConn) Read(b []byte) (int, error) {
-	n, err := c.readFor(b, c.limit)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		n, err = c.readFor(b, secondLook)
-	}
-	return n, err
-}
-
-func (c *idleConn) readFor(b []byte, d time.Duration) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(b)
-}
-
-func (c *idleConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
 }
 
 // open connects and logs in.
@@ -75,7 +43,7 @@ func open(ctx context.Context, t Target, o Options) (*link, error) {
 	if err != nil {
 		return nil, (&link{ctx: ctx}).explain(err)
 	}
-	l := &link{ctx: ctx, conn: &idleConn{Conn: conn, limit: o.IdleTimeout}, secure: t.TLS != nil}
+	l := &link{ctx: ctx, conn: &idle.Conn{Conn: conn, Limit: o.IdleTimeout}, secure: t.TLS != nil}
 	l.rw = l.conn
 	if l.secure {
 		if l.rw, err = handshake(ctx, l.conn, t, o); err != nil {
@@ -221,7 +189,7 @@ func (l *link) explain(err error) error {
 	case errors.As(err, &r) || errors.Is(err, ErrProtocol):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded) && l.conn != nil:
-		return fmt.Errorf("%w: not a byte for %s", ErrIdle, l.conn.limit)
+		return fmt.Errorf("%w: not a byte for %s", ErrIdle, l.conn.Limit)
 	case isTLS(err):
 		return fmt.Errorf("%w: %w", ErrTLS, err)
 	case l.secure && !l.spoke:

@@ -150,9 +150,9 @@ func (s *Stream) Ended() bool {
 // quiet reports whether nothing follows the mark: the server hung up or says no
 // more. It takes no byte off the line.
 func (s *Stream) quiet() (bool, error) {
-	normal := s.l.conn.limit
-	s.l.conn.limit = min(endGrace, normal)
-	defer func() { s.l.conn.limit = normal }()
+	normal := s.l.conn.Limit
+	s.l.conn.Limit = min(endGrace, normal)
+	defer func() { s.l.conn.Limit = normal }()
 	_, err := s.l.r.Peek(1)
 	if err == nil {
 		return false, nil
