@@ -21,10 +21,14 @@ import (
 	"rqvault/internal/snapshot"
 )
 
+// ErrTryAgain: a dump could not be read to its end, and another one, which the source would
+// take in another way, may be.
+var ErrTryAgain = errors.New("the dump broke off")
+
 // Source opens dumps of one Redis.
 type Source interface {
 	// Open makes Redis produce a dump and returns it, ready to be read. It may take as
-	// long as a save takes.
+	// long as a save takes. After ErrTryAgain it may be called once more.
 	Open(ctx context.Context) (*Dump, error)
 }
 
@@ -81,6 +85,19 @@ func Save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	if o.Progress == nil {
 		o.Progress = quiet{}
 	}
+	for tries := 1; ; tries++ {
+		m, err := save(ctx, o)
+		if !errors.Is(err, ErrTryAgain) || tries == maxTries || ctx.Err() != nil {
+			return m, err
+		}
+	}
+}
+
+// maxTries bounds how often another dump is tried: read beside its being written, after
+// that, and in another way.
+const maxTries = 3
+
+func save(ctx context.Context, o Options) (*snapshot.Manifest, error) {
 	draft, err := o.Catalog.Begin(ctx, o.Now(), o.Random)
 	if err != nil {
 		return nil, err

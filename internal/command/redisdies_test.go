@@ -2,7 +2,9 @@ package command_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,4 +82,44 @@ func TestRedisDyingInTheMiddleOfABackupLeavesNothing(t *testing.T) {
 			v.want(0, "verify", "--all")
 		})
 	}
+}
+
+// What Redis cannot save to its own disk is taken over the replication link, also where that
+// shows only when half of the dump has been read.
+func TestASaveThatBreaksOffIsFollowedByAnotherWay(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`for i in range(50): queue('q').enqueue('tasks.note', os.urandom(40000), job_id='o%d' % i)`)
+	v.s.Do("CONFIG", "SET", "rdb-key-save-delay", "100000") // µs: a save takes five seconds
+	done := make(chan result)
+	go func() { done <- v.run("backup") }()
+	var temp string
+	err := redistest.Poll(10*time.Second, func() error {
+		found, _ := filepath.Glob(filepath.Join(v.s.Dir(), "temp-*.rdb"))
+		if len(found) == 0 {
+			return errors.New("no save began")
+		}
+		temp = found[0]
+		if st, err := os.Stat(temp); err != nil || st.Size() < 100<<10 {
+			return errors.New("nothing to read yet")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.s.Do("CONFIG", "SET", "rdb-key-save-delay", "0")
+	var pid int
+	if _, err := fmt.Sscanf(filepath.Base(temp), "temp-%d.rdb", &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r := <-done
+	if r.code != 0 || !strings.Contains(r.out, "by sync") || !strings.Contains(r.err, "could not save to its own disk") {
+		t.Errorf("exit %d\n%s%s", r.code, r.out, r.err)
+	}
+	v.want(0, "verify", "--all")
+	v.want(0, "diff")
 }

@@ -156,7 +156,7 @@ func (v *save) prove(ctx context.Context, f *os.File, end infoFields) (provedDum
 	if err != nil {
 		return provedDump{}, unreachable(v.path, err.Error())
 	}
-	if h.replID != "" && end.has("master_replid") && h.replID != end.str("master_replid") && h.replID != end.str("master_replid2") {
+	if !h.from(end) {
 		return provedDump{}, unreachable(v.path, "the file carries the replication id of another server")
 	}
 	d := provedDump{file: f, size: st.Size()}
@@ -193,6 +193,11 @@ func (v *save) prove(ctx context.Context, f *os.File, end infoFields) (provedDum
 type dumpHeader struct {
 	ctime  int64 // Unix seconds of the fork; 0 means not told
 	replID string
+}
+
+// from reports whether the dump can be from the server that says that of itself.
+func (h dumpHeader) from(in infoFields) bool {
+	return h.replID == "" || !in.has("master_replid") || h.replID == in.str("master_replid") || h.replID == in.str("master_replid2")
 }
 
 // readDumpHeader reads the leading auxiliary fields without moving f. It knows just

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -75,24 +77,35 @@ func (o SaveOptions) withDefaults() SaveOptions {
 // Errors wrap ErrSaveRunning, ErrSaveFailed, ErrSaveTimeout, ErrDumpUnreachable,
 // ErrNoSpace, ErrLoading, ErrUnreachable, ErrDenied or ErrAuth.
 func (s *Server) SaveRDB(ctx context.Context, o SaveOptions) (*os.File, SaveInfo, error) {
-	o = o.withDefaults()
-	v := &save{s: s, o: o, began: time.Now()}
-	var err error
-	if v.path, err = s.locateDump(ctx, o); err != nil {
-		return nil, SaveInfo{}, fmt.Errorf("save dump: %w", err)
-	}
-	if err := v.start(ctx); err != nil {
-		return nil, SaveInfo{}, fmt.Errorf("save dump: %w", err)
-	}
-	end, err := v.await(ctx)
+	v, err := s.beginSave(ctx, o)
 	if err != nil {
 		return nil, SaveInfo{}, fmt.Errorf("save dump: %w", err)
 	}
-	f, info, err := v.collect(ctx, end)
+	f, info, err := v.finish(ctx)
 	if err != nil {
 		return nil, SaveInfo{}, fmt.Errorf("save dump: %w", err)
 	}
 	return f, info, nil
+}
+
+// beginSave makes the server begin to write its dump.
+func (s *Server) beginSave(ctx context.Context, o SaveOptions) (*save, error) {
+	o = o.withDefaults()
+	v := &save{s: s, o: o, began: time.Now()}
+	var err error
+	if v.path, err = s.locateDump(ctx, o); err == nil {
+		err = v.start(ctx)
+	}
+	return v, err
+}
+
+// finish waits for the end of the save and proves its dump.
+func (v *save) finish(ctx context.Context) (*os.File, SaveInfo, error) {
+	end, err := v.await(ctx)
+	if err != nil {
+		return nil, SaveInfo{}, err
+	}
+	return v.collect(ctx, end)
 }
 
 // save is one run of SaveRDB.
@@ -100,14 +113,16 @@ type save struct {
 	s       *Server
 	o       SaveOptions
 	path    string
-	began   time.Time // ours, monotonic
-	started time.Time // ours, when BGSAVE was accepted
+	began   time.Time   // ours, monotonic
+	started time.Time   // ours, when BGSAVE was accepted
+	silent  atomic.Bool // nobody wants to know any more how far it is
 
-	before   fingerprint // the file in place before BGSAVE
-	base     infoFields  // INFO right before BGSAVE, in the same pipeline
-	ours     infoFields  // INFO right after BGSAVE, in the same pipeline
-	askedAt  time.Time   // server's clock before BGSAVE
-	askedLoc time.Time   // our clock before BGSAVE
+	leftover []fs.FileInfo // temporary files that were there before BGSAVE
+	before   fingerprint   // the file in place before BGSAVE
+	base     infoFields    // INFO right before BGSAVE, in the same pipeline
+	ours     infoFields    // INFO right after BGSAVE, in the same pipeline
+	askedAt  time.Time     // server's clock before BGSAVE
+	askedLoc time.Time     // our clock before BGSAVE
 }
 
 // start waits until a save can be told from the one before it, and begins ours.
@@ -168,6 +183,7 @@ func (v *save) try(ctx context.Context, in infoFields) (bool, error) {
 	if v.before, err = takeFingerprint(v.path); err != nil {
 		return false, err
 	}
+	v.leftover = leftovers(v.path)
 	base, bgsave, ours := redis.NewStringCmd(ctx, "info"), redis.NewStatusCmd(ctx, "bgsave"), redis.NewStringCmd(ctx, "info")
 	err = v.s.exec(permitSave(ctx), v.s.target.DB, base, bgsave, ours)
 	if r := replyError(err); r != nil && isBusyReply(r) {
@@ -219,7 +235,7 @@ func (v *save) await(ctx context.Context) (infoFields, error) {
 func (v *save) superseded(in infoFields) bool { return in.num("rdb_saves") != v.ours.num("rdb_saves") }
 
 func (v *save) report(in infoFields, waiting bool) {
-	if v.o.Progress == nil {
+	if v.o.Progress == nil || v.silent.Load() {
 		return
 	}
 	v.o.Progress(SaveProgress{

@@ -46,7 +46,12 @@ type Options struct {
 }
 
 // Redis is a backup.Source.
-type Redis struct{ o Options }
+type Redis struct {
+	o Options
+	// What reading a dump has taught, for when it is opened once more.
+	waits  bool  // read none before the server has finished it
+	gaveUp error // why not by bgsave
+}
 
 var _ backup.Source = (*Redis)(nil)
 
@@ -59,7 +64,7 @@ func New(o Options) (*Redis, error) {
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrUnknownWay, o.Via)
 	}
-	return &Redis{o}, nil
+	return &Redis{o: o}, nil
 }
 
 // Open produces a dump by the chosen way. Auto goes on to the next way only where a
@@ -139,17 +144,54 @@ func (r *Redis) complete(d *backup.Dump, way string, before lineage.Facts, refus
 }
 
 func (r *Redis) bgsave(ctx context.Context) (*backup.Dump, error) {
+	if r.gaveUp != nil {
+		return nil, r.gaveUp
+	}
 	o := live.SaveOptions{Dir: r.o.DumpDir, Timeout: r.o.Timeout, WaitForOther: true}
 	if r.o.Saving != nil {
 		o.Progress = func(p live.SaveProgress) { r.o.Saving(p.KeysDone, p.KeysTotal, p.Waiting) }
 	}
-	f, info, err := r.o.Server.SaveRDB(ctx, o)
+	if r.waits {
+		f, info, err := r.o.Server.SaveRDB(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return &backup.Dump{Body: f, Size: info.Size, Atomic: true, At: info.Started, Warnings: superseded(info)}, nil
+	}
+	f, err := r.o.Server.FollowRDB(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	d := &backup.Dump{Body: f, Size: info.Size, Atomic: true, At: info.Started}
-	if info.Superseded {
-		d.Warnings = append(d.Warnings, "another save began right after ours; the dump may be that one's, a moment newer")
+	return &backup.Dump{Body: &followed{f, r}, Size: -1, Atomic: true, At: f.Started(), After: func(context.Context) (lineage.Facts, []string) {
+		return lineage.Facts{}, superseded(f.Info())
+	}}, nil
+}
+
+func superseded(info live.SaveInfo) []string {
+	if !info.Superseded {
+		return nil
 	}
-	return d, nil
+	return []string{"another save began right after ours; the dump may be that one's, a moment newer"}
+}
+
+// followed is a dump that is read while the server writes it, and what is learnt for the
+// next try where that goes wrong.
+type followed struct {
+	*live.Following
+	r *Redis
+}
+
+func (f *followed) Read(p []byte) (int, error) {
+	n, err := f.Following.Read(p)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, live.ErrReplaced):
+		f.r.waits = true
+	case f.r.o.Via == Auto && passable(err):
+		f.r.gaveUp = err
+	default:
+		return n, err
+	}
+	return n, fmt.Errorf("%w: %w", backup.ErrTryAgain, err)
 }
