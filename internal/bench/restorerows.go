@@ -29,7 +29,7 @@ var restoreRows = []row{
 // restoreAll loses every key and puts the jobs back, once by plain RESTOREs of all that
 // belongs to jobs and once by rqvault.
 func restoreAll(b *bench) (ours, peer float64, err error) {
-	pipe := filepath.Join(b.work, "restores")
+	pipe := filepath.Join(b.work, "restores-"+b.set.name)
 	if _, err := os.Stat(pipe); err != nil {
 		if err := restores(live, pipe); err != nil {
 			return 0, 0, err
