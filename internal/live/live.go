@@ -68,6 +68,8 @@ type Server struct {
 	closed  bool
 	clients map[int]*redis.Client // one pool per database, since SELECT is a state of a connection
 	loaded  map[string]bool       // SHA-1 of the scripts that this server was given
+
+	crowd crowd
 }
 
 // Dial connects to the target and makes sure that it answers. For a sentinel target
@@ -170,6 +172,7 @@ func (s *Server) execTries(ctx context.Context, db, tries int, cmds ...redis.Cmd
 	if err != nil {
 		return err
 	}
+	s.crowd.sent.Add(int64(len(cmds)))
 	done := make(chan error, 1)
 	go func() {
 		for try := 1; ; try++ {

@@ -91,6 +91,7 @@ func (s *Server) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, erro
 
 func (s *Server) scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, error] {
 	return func(yield func(Dumped, error) bool) {
+		defer s.watchCrowd(ctx)()
 		dbs := []int{o.DB}
 		if o.DB == AllDBs {
 			var err error
@@ -183,7 +184,7 @@ func (s *Server) newKeyReader(o ScanOptions) *keyReader { return &keyReader{s: s
 
 func (r *keyReader) scanDB(ctx context.Context, db int, yield func(Dumped, error) bool) bool {
 	for cursor := "0"; ; {
-		args := []any{"scan", cursor, "count", r.o.Count}
+		args := []any{"scan", cursor, "count", r.s.crowd.step(r.o.Count)}
 		if r.o.Match != "" {
 			args = append(args, "match", r.o.Match)
 		}
@@ -230,7 +231,7 @@ func scanReply(v any) (cursor string, keys [][]byte, err error) {
 
 func (r *keyReader) dumpKeys(ctx context.Context, db int, keys [][]byte, yield func(Dumped, error) bool) bool {
 	for len(keys) > 0 {
-		n := min(len(keys), r.o.Pipeline)
+		n := min(len(keys), r.s.crowd.step(r.o.Pipeline))
 		sizes, err := r.estimate(ctx, db, keys[:n])
 		if err != nil {
 			yield(Dumped{}, err)

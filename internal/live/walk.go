@@ -30,12 +30,13 @@ type Walked struct {
 	ExpireAt int64 // absolute expiry, Unix milliseconds; 0 means none
 }
 
-// How Walk goes. Small steps leave the server to others in between; two are under way, so
-// that it always has the next one.
+// How Walk goes. Small steps leave the server to others in between, and they are smaller
+// where others are there; two are under way, so that it always has the next one.
 const (
-	walkCount = 64
-	walkValue = 64 << 10 // bytes; a longer value is not kept
-	clockEach = 64       // keys between two looks at the server's clock
+	walkCount  = 64
+	walkValue  = 64 << 10 // bytes; a longer value is not kept
+	readsOfKey = 3        // commands
+	clockEach  = 64       // keys between two looks at the server's clock
 )
 
 // Walk names the keys that match, by SCAN, and reads some fields of those that are hashes.
@@ -52,6 +53,7 @@ func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, erro
 			yield(Walked{}, lost(ctx, act, err))
 			return
 		}
+		defer s.watchCrowd(ctx)()
 		steps, free, failed := make(chan *walkStep, 1), make(chan *walkStep, 4), make(chan error, 1)
 		go func() {
 			defer close(steps)
@@ -81,6 +83,7 @@ func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, erro
 type walk struct {
 	*wire
 	o        WalkOptions
+	crowd    *crowd
 	relative bool   // the server does not tell absolute expiries (before 7.0)
 	fixed    []byte // the words of HMGET after the key
 	out      chan []byte
@@ -98,7 +101,7 @@ func (s *Server) startWalk(ctx context.Context, o WalkOptions) (*walk, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{wire: c, o: o, out: make(chan []byte), buffers: make(chan []byte, 4)}
+	w := &walk{wire: c, o: o, crowd: &s.crowd, out: make(chan []byte), buffers: make(chan []byte, 4)}
 	for _, f := range o.Fields {
 		w.fixed = appendWord(w.fixed, f)
 	}
@@ -218,22 +221,29 @@ func (w *walk) send(cursor string, st *walkStep) {
 		b = b[:0]
 	default:
 	}
+	commands := 0
 	if cursor != "" {
-		words := []string{"SCAN", cursor, "COUNT", strconv.Itoa(walkCount)}
+		words := []string{"SCAN", cursor, "COUNT", strconv.Itoa(w.crowd.step(walkCount))}
 		if w.o.Match != "" {
 			words = append(words, "MATCH", w.o.Match)
 		}
 		b = appendCommand(b, words...)
+		commands++
 	}
 	if st != nil {
-		b = w.appendReads(b, st)
+		n := 0
+		b, n = w.appendReads(b, st)
+		commands += n
 	}
+	w.crowd.sent.Add(int64(commands))
 	if len(b) > 0 {
 		w.out <- b
 	}
 }
 
-func (w *walk) appendReads(b []byte, st *walkStep) []byte {
+// appendReads appends what asks for the fields of a step's keys, and returns how many
+// commands that are.
+func (w *walk) appendReads(b []byte, st *walkStep) (_ []byte, commands int) {
 	n := 0
 	for i := range st.keys {
 		k := &st.keys[i]
@@ -243,6 +253,7 @@ func (w *walk) appendReads(b []byte, st *walkStep) []byte {
 		}
 		if w.relative && n%clockEach == 0 {
 			b = appendCommand(b, "TIME")
+			commands++
 		}
 		n++
 		b = append(appendHead(b, '*', 2+len(w.o.Fields)), "$5\r\nHMGET\r\n"...)
@@ -256,5 +267,5 @@ func (w *walk) appendReads(b []byte, st *walkStep) []byte {
 		}
 		b = appendWord(b, key)
 	}
-	return b
+	return b, commands + readsOfKey*n
 }
