@@ -89,7 +89,7 @@ bench: SIZE ?= quick
 bench: ## measure rqvault against its peers on 50,000 jobs, and write docs/performance.md's table
 	@tools/setup.sh test
 	@$(MAKE) build
-	go run ./internal/bench -size $(SIZE) -runs $(BENCH_RUNS) -only "$(ROWS)" -doc "$(if $(ROWS),,docs/performance.md)"
+	go run ./internal/bench -size $(SIZE) -runs $(BENCH_RUNS) -only "$(ROWS)" -doc docs/performance.md
 
 .PHONY: bench-memory
 bench-memory: ## peak memory of backups of up to 10 million keys, of a list of 10 million ids and of large values

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,26 +60,35 @@ func run(size string, runs int, only, work, doc, program string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{work: work, data: data, program: program, set: set, runs: runs}
-	var done []result
-	for _, r := range slices.Concat(rows, restoreRows) {
-		if !strings.Contains(r.name, only) {
+	b := &bench{work: work, data: data, program: program, set: set, runs: runs, peaks: map[string][]float64{}}
+	table := newTable(set, runs)
+	for _, r := range allRows {
+		if !strings.Contains(r.title(), only) {
+			continue
+		}
+		if _, err := exec.LookPath(r.needs); r.needs != "" && err != nil {
+			say("%s is not on PATH: left out: %s", r.needs, r.title())
 			continue
 		}
 		res, err := b.measure(r)
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			return fmt.Errorf("%s: %w", r.title(), err)
 		}
-		done = append(done, res)
 		say("%s", res)
+		table.lines[r.title()] = res.String()
+		if doc == "" {
+			continue
+		}
+		if err := write(doc, set.name, table.over); err != nil {
+			return err
+		}
 	}
-	table := tableOf(set, runs, done)
 	fmt.Println(table)
-	if doc == "" {
-		return nil
-	}
-	return write(doc, set.name, table)
+	return nil
 }
+
+// allRows are in the order of the table.
+var allRows = slices.Concat(rows, neighbourRows, restoreRows)
 
 // result is what one row came to.
 type result struct {
@@ -112,47 +122,4 @@ func (b *bench) measure(r row) (result, error) {
 func median(v []float64) float64 {
 	s := slices.Sorted(slices.Values(v))
 	return s[len(s)/2]
-}
-
-func (r result) String() string {
-	met := "met"
-	if median(r.ratios) > r.goal {
-		met = "NOT met"
-	}
-	unit := r.unit
-	if unit == "" {
-		unit = "s"
-	}
-	return fmt.Sprintf("| %s | %.3g %s | %s: %.3g %s | %.3f (%.3f–%.3f) | ≤ %.3g | %s |", r.name, median(r.ours), unit, r.peer, median(r.peers), unit,
-		median(r.ratios), slices.Min(r.ratios), slices.Max(r.ratios), r.goal, met)
-}
-
-func tableOf(set dataset, runs int, all []result) string {
-	var t strings.Builder
-	fmt.Fprintf(&t, "%d jobs and %d other keys, medians of %d runs, ratio with its least and greatest:\n\n", set.jobs, set.other, runs)
-	t.WriteString("| path | rqvault | peer | ratio | goal | |\n|---|---|---|---|---|---|\n")
-	for _, r := range all {
-		t.WriteString(r.String() + "\n")
-	}
-	return t.String()
-}
-
-// write puts the table between the marks of that name in a document.
-func write(doc, name, table string) error {
-	b, err := os.ReadFile(doc)
-	if err != nil {
-		return err
-	}
-	begin, end := "<!-- bench "+name+" -->\n", "<!-- end -->"
-	text := string(b)
-	i := strings.Index(text, begin)
-	if i < 0 {
-		return fmt.Errorf("%s has no mark %q", doc, begin)
-	}
-	i += len(begin)
-	j := strings.Index(text[i:], end)
-	if j < 0 {
-		return fmt.Errorf("%s has no mark %q", doc, end)
-	}
-	return os.WriteFile(doc, []byte(text[:i]+table+text[i+j:]), 0o600)
 }

@@ -54,7 +54,7 @@ func memory(work, doc string) error {
 	if doc == "" {
 		return nil
 	}
-	return write(doc, "memory", t.String())
+	return write(doc, "memory", func(string) string { return t.String() })
 }
 
 // saveApart takes a backup in another process, this program again, and measures that.

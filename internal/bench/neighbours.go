@@ -14,6 +14,24 @@ import (
 	"rqvault/internal/rq"
 )
 
+// neighbourRows are about those who use Redis meanwhile.
+var neighbourRows = []row{
+	{name: "p99 latency of others during diff", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return neighbours(ours(b, "diff"), bgsave)
+	}},
+	{name: "p99 latency of others during backup --via bgsave", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return neighbours(ours(b, "backup", "--via", "bgsave"), bgsave)
+	}},
+	{name: "p99 latency of others during backup --via sync", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return neighbours(ours(b, "backup", "--via", "sync"), bgsave)
+	}},
+	{name: "p99 latency of others during backup --via sync", peer: "during redis-cli --rdb", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return neighbours(ours(b, "backup", "--via", "sync"), func() error {
+			return command("redis-cli", "-s", live.socket(), "--rdb", filepath.Join(b.work, "cli.rdb"))
+		})
+	}},
+}
+
 // reads is a second server that holds the jobs' hashes under names that redis-benchmark can
 // make.
 var reads *server
@@ -67,22 +85,28 @@ func readsAlone(b *bench) error {
 }
 
 // neighbours measures the 99th percentile, in milliseconds, of what other clients wait for
-// a reply, while ours goes on again and again and while the server saves again and again.
-func neighbours(b *bench, args ...string) (ours, peer float64, err error) {
-	peer, err = p99(func() error {
-		idle(live) // it may still be at a save for a replica that has gone
-		err := live.Do(context.Background(), "BGSAVE").Err()
-		idle(live)
-		return err
-	})
-	if err != nil {
-		return 0, 0, err
+// a reply, while ours goes on again and again and while the peer's does.
+func neighbours(ours, peer func() error) (o, p float64, err error) {
+	if p, err = p99(peer); err == nil {
+		o, err = p99(ours)
 	}
-	ours, err = p99(func() error {
+	return o, p, err
+}
+
+// ours is a command of rqvault on the live server.
+func ours(b *bench, args ...string) func() error {
+	return func() error {
 		_, _, err := b.rqvault(live, b.store(), nil, args...)
 		return err
-	})
-	return ours, peer, err
+	}
+}
+
+// bgsave has the server save, and waits for that.
+func bgsave() error {
+	idle(live) // it may still be at a save for a replica that has gone
+	err := live.Do(context.Background(), "BGSAVE").Err()
+	idle(live)
+	return err
 }
 
 // idle waits until the server saves nothing.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,32 +42,75 @@ var rows = []row{
 	}},
 	{name: "backup --via bgsave, after Redis has saved", peer: "the BGSAVE", goal: 0.25, before: startLive, after: stopLive, run: afterBgsave},
 	{name: "backup --via sync, all of it", peer: "redis-cli --rdb", goal: 1.05, before: startLive, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "backup", "--via", "sync"); return err },
+		return both(func() error { return b.noted("backup", "--via", "sync") },
 			func() error {
 				return command("redis-cli", "-s", live.socket(), "--rdb", filepath.Join(b.work, "cli.rdb"))
 			})
 	}},
 	{name: "stored dump", peer: "zstd -3", goal: 1.03, unit: "bytes", before: startStored, after: stopLive, run: storedSize},
 	{name: "peak memory of backup", peer: "256 MiB", goal: 1, unit: "MiB", before: startLive, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		mib, _, err := b.rqvault(live, b.store(), nil, "backup", "--via", "sync")
+		mib, err := b.peak("backup", "--via", "sync")
 		return mib, 256, err
 	}},
-	{name: "diff, nothing lost", peer: "SCAN and DUMP by go-redis", goal: 0.5, before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "diff"); return err }, func() error { return scanDump(live) })
+	{name: "diff, nothing lost", peer: "RedisFullCheck, full values", goal: 0.25, needs: fullCheck, before: startTwin, after: stopTwin, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { return b.noted("diff") }, b.fullCheck)
+	}},
+	{name: "diff, nothing lost", peer: "SCAN and DUMP by go-redis", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return both(func() error { return b.noted("diff") }, func() error { return scanDump(live) })
 	}},
 	{name: "peak memory of diff", peer: "512 MiB", goal: 1, unit: "MiB", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		mib, _, err := b.rqvault(live, b.store(), nil, "diff")
+		mib, err := b.peak("diff")
 		return mib, 512, err
 	}},
 	{name: "diff, all of it, against its reads of jobs alone", peer: "redis-benchmark with the same reads", goal: 1 / 0.7, before: startReads, after: stopReads, run: func(b *bench) (float64, float64, error) {
 		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "diff"); return err }, func() error { return readsAlone(b) })
 	}},
-	{name: "p99 latency of others during diff", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		return neighbours(b, "diff")
-	}},
-	{name: "p99 latency of others during backup --via sync", peer: "during a BGSAVE", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		return neighbours(b, "backup", "--via", "sync")
-	}},
+}
+
+// noted runs rqvault on the live server and notes its peak memory for the row about that.
+func (b *bench) noted(args ...string) error {
+	mib, _, err := b.rqvault(live, b.store(), nil, args...)
+	if err == nil {
+		b.peaks[args[0]] = append(b.peaks[args[0]], mib)
+	}
+	return err
+}
+
+// peak is the peak memory of a command in MiB, of a run that another row has measured
+// already or of one now.
+func (b *bench) peak(args ...string) (float64, error) {
+	if len(b.peaks[args[0]]) == 0 {
+		if err := b.noted(args...); err != nil {
+			return 0, err
+		}
+	}
+	all := b.peaks[args[0]]
+	b.peaks[args[0]] = all[1:]
+	return all[0], nil
+}
+
+// fullCheck is the program of RedisFullCheck, and twin the second server that it compares
+// with the live one.
+const fullCheck = "redis-full-check"
+
+var twin *server
+
+func startTwin(b *bench) (err error) {
+	if err := startStored(b); err != nil {
+		return err
+	}
+	if twin, err = b.serveIn("twin"); err != nil {
+		err = errors.Join(err, live.stop())
+	}
+	return err
+}
+
+func stopTwin(b *bench) error { return errors.Join(twin.stop(), stopLive(b)) }
+
+// fullCheck has RedisFullCheck compare all values of both servers once.
+func (b *bench) fullCheck() error {
+	return command(fullCheck, "-s", live.address(), "-t", twin.address(), "--comparemode=1", "--comparetimes=1", "--qps=5000000",
+		"--db="+filepath.Join(b.work, "fullcheck.db"), "--log="+filepath.Join(b.work, "fullcheck.log"))
 }
 
 // afterBgsave measures what is left to do once the server's own save is over, against

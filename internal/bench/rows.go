@@ -30,6 +30,7 @@ type bench struct {
 	program string // rqvault
 	set     dataset
 	runs    int
+	peaks   map[string][]float64 // of memory, in MiB, that other rows came by
 }
 
 func (b *bench) dump() string { return filepath.Join(b.data, "dump.rdb") }
@@ -37,7 +38,8 @@ func (b *bench) dump() string { return filepath.Join(b.data, "dump.rdb") }
 // row is one path that is measured against a peer, both in the same run.
 type row struct {
 	name, peer string
-	goal       float64 // ours as a share of the peer's, at most
+	goal       float64 // ours as a share of the peer's, at most; 0 where there is none
+	needs      string  // a program without which the row is left out
 	unit       string  // "s" if empty
 	run        func(*bench) (ours, peer float64, err error)
 	// before is run once, untimed; it may be nil. after undoes it.

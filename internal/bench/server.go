@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// server is one redis-server of the benchmark's own, on a unix socket.
+// server is one redis-server of the benchmark's own, on a unix socket, and on a port for
+// programs that know no sockets.
 type server struct {
-	cmd *exec.Cmd
-	dir string
+	cmd  *exec.Cmd
+	dir  string
+	port int
 	*redis.Client
 }
 
@@ -28,9 +32,13 @@ func start(dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{dir: dir, port: port}
 	socket := filepath.Join(sockets, "s")
-	s.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no",
+	s.cmd = exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no",
 		"--repl-diskless-sync-delay", "0", "--logfile", filepath.Join(dir, "log"), "--enable-debug-command", "yes")
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
@@ -48,6 +56,17 @@ func start(dir string) (*server, error) {
 
 func (s *server) socket() string { return s.Client.Options().Addr }
 func (s *server) url() string    { return "unix://" + s.socket() + "?db=0" }
+
+func (s *server) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// freePort is one that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
 
 // stop ends the server without a save.
 func (s *server) stop() error {
