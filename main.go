@@ -15,7 +15,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := command.Run(ctx, os.Args, command.Streams{Out: os.Stdout, Err: os.Stderr, GiveWay: func() { niceness.Raise(niceness.Polite) }})
+	code := command.Run(ctx, os.Args, command.Streams{Out: os.Stdout, Err: os.Stderr, GiveWay: niceness.Raise})
 	stop()
 	os.Exit(code)
 }

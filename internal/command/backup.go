@@ -44,7 +44,7 @@ func (e *env) backupCommand() *cli.Command {
 }
 
 func (e *env) backup(c *cli.Context) error {
-	e.giveWay()
+	e.goLater()
 	if c.Args().Present() {
 		return usage("backup takes no arguments, only flags")
 	}

@@ -21,7 +21,7 @@ type Streams struct {
 	Out, Err io.Writer
 	// GiveWay lets other processes go first. Commands that only read call it, since Redis may
 	// share their processors; a restore, for which people wait, does not. It may be nil.
-	GiveWay func()
+	GiveWay func(niceness int)
 }
 
 // errUsage marks a command line that cannot be understood.
@@ -33,7 +33,7 @@ func usage(format string, args ...any) error {
 
 // Run executes one command line and returns the process's exit code.
 func Run(ctx context.Context, args []string, s Streams) int {
-	e := &env{ctx: ctx, args: args, out: s.Out, err: s.Err, giveWay: func() {}}
+	e := &env{ctx: ctx, args: args, out: s.Out, err: s.Err, giveWay: func(int) {}}
 	if s.GiveWay != nil {
 		e.giveWay = s.GiveWay
 	}

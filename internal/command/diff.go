@@ -38,7 +38,7 @@ func (e *env) diffCommand() *cli.Command {
 }
 
 func (e *env) diff(c *cli.Context) error {
-	e.giveWay()
+	e.goLater()
 	page, err := e.openReport(c)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func (e *env) schedule(c *cli.Context) error {
 	if cfg == nil {
 		return usage("there is no %s: name a file with --config, or make one: rqvault config default", configPath)
 	}
-	e.giveWay()
+	e.goLater()
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
@@ -137,7 +137,7 @@ func (e *env) do(ctx context.Context, cfg *config.Config, source, command string
 		}
 	}
 	var out, complaints bytes.Buffer
-	one := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, schema: e.schema, beside: true, giveWay: func() {}, phases: &phases{now: e.now}}
+	one := &env{ctx: ctx, args: append(line, args...), out: &out, err: &complaints, schema: e.schema, beside: true, giveWay: func(int) {}, phases: &phases{now: e.now}}
 	err := one.execute(ctx)
 	d := daemon.Done{Err: err, Out: out.Bytes(), Phases: one.phases.all()}
 	code := one.exit(ctx, err)

@@ -48,7 +48,7 @@ func (e *env) verifyCommand() *cli.Command {
 }
 
 func (e *env) verify(c *cli.Context) error {
-	e.giveWay()
+	e.goLater()
 	for _, name := range c.StringSlice("invariant") {
 		if verify.InvariantOf(name) == nil {
 			return fmt.Errorf("%w: %s", verify.ErrInvariant, name)

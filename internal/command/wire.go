@@ -17,6 +17,7 @@ import (
 	"rqvault/internal/job"
 	"rqvault/internal/lineage"
 	"rqvault/internal/live"
+	"rqvault/internal/niceness"
 	"rqvault/internal/pace"
 	"rqvault/internal/rq"
 	"rqvault/internal/secret"
@@ -39,7 +40,8 @@ type env struct {
 	bar        *bar
 	phases     *phases // where the daemon wants to know what a backup spends its time on
 	schema     rq.Schema
-	giveWay    func() // lets other processes go first
+	giveWay    func(niceness int) // lets other processes go first
+	waits      bool               // goLater was called
 	// beside says that other command lines run in this process at the same time.
 	beside bool
 }
@@ -205,7 +207,21 @@ func (e *env) dial(c *cli.Context, readOnly bool) (*live.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly, Limit: limit})
+	return live.Dial(c.Context, t, live.Options{ReadOnly: readOnly, Limit: limit, Crowded: e.crowded})
+}
+
+// goLater lets other processes go first, and by far where others keep Redis busy: what only
+// reads can wait.
+func (e *env) goLater() {
+	e.waits = true
+	e.giveWay(niceness.Polite)
+}
+
+// crowded is called where others keep Redis busy.
+func (e *env) crowded() {
+	if e.waits {
+		e.giveWay(niceness.Last)
+	}
 }
 
 // limit is what --limit-rate says, for all that goes between this program and Redis.

@@ -19,7 +19,7 @@ type crowd struct {
 const (
 	// crowdStep is how many keys are asked for at once where others are there: some tens
 	// of microseconds of the server's time.
-	crowdStep = 8
+	crowdStep = 4
 	// crowdRate is how many commands per second of others make a crowd. What is under way of
 	// ours at the time of a look, a few hundred, must not.
 	crowdRate  = 2000
@@ -48,7 +48,11 @@ func (s *Server) watchCrowd(ctx context.Context) (stop func()) {
 			t, o := s.commands(ctx)
 			now := time.Now()
 			others := float64(t-total-(o-ours)) / now.Sub(at).Seconds()
-			s.crowd.quiet.Store(total > 0 && t > 0 && others < crowdRate)
+			known := total > 0 && t > 0
+			s.crowd.quiet.Store(known && others < crowdRate)
+			if known && others >= crowdRate {
+				s.opts.Crowded()
+			}
 			total, ours, at = t, o, now
 		}
 	}()

@@ -34,6 +34,9 @@ type Options struct {
 	IdleTimeout time.Duration
 	// Limit bounds the bytes per second over all connections, both ways; nil: nothing does.
 	Limit *pace.Limit
+	// Crowded is called when keys are read and other clients are found to keep the server
+	// busy, perhaps more than once and from another goroutine; it may be nil.
+	Crowded func()
 	// unready takes a server that is still loading for one that answers.
 	unready bool
 	// Now is the clock that skew and expiry are reckoned by. Default time.Now.
@@ -53,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Crowded == nil {
+		o.Crowded = func() {}
 	}
 	return o
 }

@@ -7,8 +7,11 @@ import (
 	"syscall"
 )
 
-// Polite is the niceness of work that can wait for Redis, which may share our processors.
-const Polite = 10
+// Degrees of niceness, for work that can wait for Redis, which may share our processors.
+const (
+	Polite = 10
+	Last   = 19 // where Redis is busy with others: hardly anything is left where they take all
+)
 
 // Raise makes this process at least that nice, where the system has threads in /proc as
 // Linux does: a niceness belongs to a thread there, and new threads have that of the one that
