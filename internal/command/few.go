@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/lineage"
+	"rqvault/internal/live"
 	"rqvault/internal/source"
 	"rqvault/restore"
 	"rqvault/verify"
@@ -91,6 +92,9 @@ func (r *liveRedis) signedOf(ctx context.Context, ids []string) (map[verify.JobK
 		replies, err := r.s.Pipeline(ctx, db, [][]any{ask})
 		if err == nil {
 			err, _ = replies[0].(error)
+		}
+		if refused := new(live.ReplyError); errors.As(err, &refused) {
+			return nil, verify.ErrWhole
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the ledger (%s): %w", restore.LedgerKey, err)

@@ -3,10 +3,14 @@ package command_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"rqvault/internal/s3test"
 )
 
 // lookedAlone is what a comparison says that has looked at the jobs asked for alone.
@@ -95,6 +99,114 @@ func TestJobsThatAreComparedAlone(t *testing.T) {
 	for _, ids := range [][]string{{"o3"}, {"o4"}, {"o7"}, {"o0"}, {"o3", "o4", "o7"}, {"o7", "o2", "later"}} {
 		if !v.alikeFor(ids, nil) {
 			t.Errorf("%q were not compared alone", ids)
+		}
+	}
+}
+
+// crowd enqueues so many jobs, with ids in no order.
+func (v *vault) crowd(n int) (ids []string) {
+	v.t.Helper()
+	now := v.serverTime().UTC().Format("2006-01-02T15:04:05.000000Z")
+	v.s.Do("EVAL", `
+redis.call('SADD', 'rq:queues', 'rq:queue:q')
+for i = 1, tonumber(ARGV[1]) do
+  local id = redis.sha1hex(i)
+  redis.call('HSET', 'rq:job:' .. id, 'data', redis.sha1hex(i .. 'x'), 'origin', 'q', 'status', 'queued', 'created_at', ARGV[2],
+    'enqueued_at', ARGV[2], 'description', 'f()', 'started_at', '', 'ended_at', '', 'last_heartbeat', '', 'worker_name', '', 'timeout', '180')
+  redis.call('RPUSH', 'rq:queue:q', id)
+end`, 0, n, now)
+	return v.list("q")
+}
+
+// A job in the middle of a long queue is put back from S3, encrypted or not, behind the one
+// before it, by a few reads; and what is damaged of what is read is noticed.
+func TestOneJobOutOfManyInS3(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	m := newMeter(t, server)
+	v := newVault(t)
+	v.env = server.Env()
+	ids := v.crowd(70_000)
+	at := len(ids) / 2
+	for _, kind := range []string{"plain", "encrypted"} {
+		v.store = "s3://" + server.Bucket + "/" + kind + "?endpoint=" + url.QueryEscape(m.front.URL)
+		identity := []string{}
+		if kind == "encrypted" {
+			file, recipient := v.operator("ada")
+			v.want(0, "key", "new", recipient)
+			identity = []string{"--identity", file}
+		}
+		v.backup()
+		v.s.Do("DEL", "rq:job:"+ids[at])
+		v.s.Do("LREM", "rq:queue:q", 0, ids[at])
+		var rows []struct {
+			StoredSize int64 `json:"stored_size"`
+		}
+		v.want(0, "snapshots", "--json").into(t, &rows)
+		m.bytes.Store(0)
+		m.requests.Store(0)
+		line := append([]string{"restore", "--apply", "--job", ids[at], "--assume", "older"}, identity...)
+		v.want(0, line...)
+		read, requests := m.bytes.Load(), m.requests.Load()
+		v.wantList("q", ids...)
+		// The list, which lies in the dump, is some of it.
+		if read > rows[0].StoredSize/2 || requests > 30 {
+			t.Errorf("%s: one job cost %d of %d stored bytes in %d reads", kind, read, rows[0].StoredSize, requests)
+		}
+		t.Logf("%s: one job cost %d of %d stored bytes in %d reads", kind, read, rows[0].StoredSize, requests)
+		m.bytes.Store(0)
+		r := v.want(0, append([]string{"jobs", "--id", ids[at], "--json"}, identity...)...)
+		if read := m.bytes.Load(); !strings.Contains(r.out, ids[at]) || read > rows[0].StoredSize/3 {
+			t.Errorf("%s: to show one job cost %d of %d stored bytes: %s", kind, read, rows[0].StoredSize, r.out)
+		}
+		v.s.Do("DEL", "rqvault:ledger", "rqvault:settled")
+	}
+}
+
+func TestAPartOfTheIndexThatIsDamagedIsNoticed(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	ids := v.crowd(70_000)
+	v.backup()
+	v.s.Do("DEL", "rq:job:"+ids[0])
+	v.s.Do("LREM", "rq:queue:q", 0, ids[0])
+	line := []string{"restore", "--job", ids[0], "--assume", "older"}
+	if r := v.want(0, line...); !strings.Contains(r.out, lookedAlone) {
+		t.Errorf("it was not compared alone:\n%s", r.out)
+	}
+	name := v.objects()["jobs.parquet"]
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(at int) result {
+		b := slices.Clone(whole)
+		b[at] ^= 1
+		if err := os.Chmod(name, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return v.run(line...)
+	}
+	noticed := 0
+	for part := range 8 { // the rows of one id fill a quarter or so of the file
+		if r := flip(len(whole) * (2*part + 1) / 16); r.code == 5 {
+			noticed++
+			if !strings.Contains(r.err, "prove which snapshots are whole") {
+				t.Errorf("nothing says what to do: %s", r.err)
+			}
+		} else if r.code != 0 {
+			t.Errorf("exit %d: %s", r.code, r.err)
+		}
+	}
+	if noticed == 0 || noticed > 4 {
+		t.Errorf("%d of 8 damaged bytes were noticed", noticed)
+	}
+	for _, back := range []int{1, 5, 100, 1000} {
+		if r := flip(len(whole) - back); r.code != 5 {
+			t.Errorf("byte %d from the end: exit %d, %s", back, r.code, r.err)
 		}
 	}
 }

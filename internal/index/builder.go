@@ -314,8 +314,8 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 		b.counts.Unknown++
 	case c.key.Role == job.WorkerHash && len(b.workers) < maxWorkers:
 		b.workers = append(b.workers, seenWorker{b.worker, b.chunk})
-	case c.key.Role == job.List && c.key.Place == job.InQueue && len(b.lists) < maxLists:
-		b.lists = append(b.lists, ListAt{DB: int32(rec.DB), Queue: []byte(c.queue), Type: int32(rec.Type), Offset: c.offset, Length: c.length})
+	case c.key.Role == job.List && c.key.Place == job.InQueue:
+		b.noteList(rec.Type)
 	}
 	if err := b.finishJob(rec, digest); err != nil {
 		return err

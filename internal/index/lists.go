@@ -24,12 +24,27 @@ const listsKey = "rqvault.lists"
 // maxLists bounds how many lists are noted. Where there are more, none is.
 const maxLists = 1000
 
-// lists notes where they lie.
-func (w *JobsWriter) lists(all []ListAt) error {
-	if len(all) == 0 || len(all) >= maxLists {
+// noteList notes where the list that was just read lies.
+func (b *Builder) noteList(typ byte) {
+	if c := &b.cur; len(b.lists) <= maxLists {
+		b.lists = append(b.lists, ListAt{DB: int32(c.db), Queue: []byte(c.queue), Type: int32(typ), Offset: c.offset, Length: c.length})
+	}
+}
+
+// Lists returns the queues' lists in the order of the dump; none if there are very many.
+func (b *Builder) Lists() []ListAt {
+	if len(b.lists) > maxLists {
 		return nil
 	}
-	slices.SortFunc(all, func(x, y ListAt) int { return cmp.Compare(x.Offset, y.Offset) })
+	slices.SortFunc(b.lists, func(x, y ListAt) int { return cmp.Compare(x.Offset, y.Offset) })
+	return b.lists
+}
+
+// lists has the file say where they lie.
+func (w *JobsWriter) lists(all []ListAt) error {
+	if len(all) == 0 {
+		return nil
+	}
 	b, err := json.Marshal(all)
 	if err != nil {
 		return err
@@ -38,16 +53,24 @@ func (w *JobsWriter) lists(all []ListAt) error {
 	return nil
 }
 
+// Lists returns what the file says of queues' lists.
+func (p *Part) Lists() (all []ListAt, err error) {
+	text, ok := p.file.Lookup(listsKey)
+	if !ok {
+		return nil, nil
+	}
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		return nil, fmt.Errorf("%w: its footer says nothing readable of lists", ErrDamaged)
+	}
+	return all, nil
+}
+
 // List returns where the list of a queue lies in the dump; ErrWhole if the file does not
 // say.
 func (p *Part) List(db int32, queue string) (ListAt, error) {
-	text, ok := p.file.Lookup(listsKey)
-	if !ok {
-		return ListAt{}, ErrWhole
-	}
-	var all []ListAt
-	if err := json.Unmarshal([]byte(text), &all); err != nil {
-		return ListAt{}, fmt.Errorf("%w: its footer says nothing readable of lists", ErrDamaged)
+	all, err := p.Lists()
+	if err != nil {
+		return ListAt{}, err
 	}
 	for _, l := range all {
 		if l.DB == db && bytes.Equal(l.Queue, []byte(queue)) {

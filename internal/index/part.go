@@ -166,6 +166,16 @@ func (p *Part) Jobs(ids []string) ([]*job.Row, error) {
 	return rows, nil
 }
 
+// Prove reads every row group, and returns what is wrong with one.
+func (p *Part) Prove() error {
+	for i := range p.groups {
+		if err := p.load(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // columnText is what stands in the column of ids: see addName.
 func columnText(id string) string {
 	if utf8.ValidString(id) {

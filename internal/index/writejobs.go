@@ -52,7 +52,7 @@ func (b *Builder) WriteJobs(w *JobsWriter) error {
 	if merging != nil {
 		return merging
 	}
-	return w.lists(b.lists)
+	return w.lists(b.Lists())
 }
 
 // fillBatches merges all rows, until the last or until somebody left.

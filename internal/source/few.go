@@ -92,18 +92,17 @@ func (r *fewReader) database(db int) error {
 	if len(names)*len(registryKinds)*len(r.o.IDs) > maxSights {
 		return verify.ErrWhole
 	}
-	lists := map[string]bool{} // a queue may be called like another's list of popped ids
+	lists, runs := map[string]bool{}, map[string]bool{} // a queue may be called like another's list of popped ids
 	for _, name := range names {
 		lists[r.o.Schema.PlaceKey(job.InQueue, name)] = true
 		lists[r.o.Schema.PlaceKey(job.InIntermediate, name)] = true
-		if err := r.runs(r.o.Schema.PlaceKey(job.InWip, name)); err != nil {
-			return err
-		}
+		runs[r.o.Schema.PlaceKey(job.InWip, name)] = true
 	}
-	for _, key := range slices.Sorted(maps.Keys(lists)) {
-		if err := r.list(key); err != nil {
-			return err
-		}
+	if err := r.each("LLEN", lists, r.list); err != nil {
+		return err
+	}
+	if err := r.each("ZCARD", runs, r.runs); err != nil {
+		return err
 	}
 	if err := r.registries(names); err != nil {
 		return err
@@ -173,8 +172,10 @@ func (r *fewReader) keys(parents []string) error {
 func (r *fewReader) dump(b *index.Builder, keys [][]byte) error {
 	for rec, err := range Named(r.ctx, r.o.Server, r.db, keys) {
 		if err == nil {
-			r.im.count(1)
 			err = b.Add(rec, 0)
+		}
+		if only := new(live.KeyError); errors.As(err, &only) {
+			return verify.ErrWhole // such as a payload that is too large, of which others ask only the fields
 		}
 		if err != nil {
 			return fmt.Errorf("read live jobs: %w", err)
@@ -210,16 +211,24 @@ func (r *fewReader) sight(s index.Sight) error {
 	return r.im.b.AddSight(s)
 }
 
+// each calls read for those of the keys that hold anything.
+func (r *fewReader) each(size string, keys map[string]bool, read func(key string, n int64) error) error {
+	names := slices.Sorted(maps.Keys(keys))
+	var commands [][]any
+	for _, key := range names {
+		commands = append(commands, []any{size, key})
+	}
+	replies, err := r.ask(commands)
+	for i := range replies {
+		if n, _ := replies[i].(int64); n > 0 && err == nil {
+			err = read(names[i], n)
+		}
+	}
+	return err
+}
+
 // list looks for the ids in one list.
-func (r *fewReader) list(key string) error {
-	replies, err := r.ask([][]any{{"LLEN", key}})
-	if err != nil {
-		return err
-	}
-	n, _ := replies[0].(int64)
-	if n == 0 {
-		return nil
-	}
+func (r *fewReader) list(key string, n int64) error {
 	if n > shortList && len(r.o.IDs) <= fewIDs {
 		err := r.positions(key)
 		if !errors.Is(err, verify.ErrWhole) { // servers before 6.0.6 have no LPOS
@@ -278,14 +287,8 @@ func (r *fewReader) members(command, key string) ([]string, error) {
 
 // runs looks for the jobs among those that run. One that does is not alone: its worker
 // counts too.
-func (r *fewReader) runs(key string) error {
-	replies, err := r.ask([][]any{{"ZCARD", key}})
-	if err != nil {
-		return err
-	}
-	if n, _ := replies[0].(int64); n == 0 {
-		return nil
-	} else if n > maxRuns {
+func (r *fewReader) runs(key string, n int64) error {
+	if n > maxRuns {
 		return verify.ErrWhole
 	}
 	members, err := r.members("ZRANGE", key)
