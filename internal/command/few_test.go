@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"rqvault/internal/rq"
 	"rqvault/internal/s3test"
 )
 
@@ -26,6 +27,8 @@ func (v *vault) alike(d diffDoc, args []string) int {
 		switch args[i] {
 		case "--assume", "--job", "--out", "--report", "--queue", "--status", "--via":
 			i++
+		case "--extend-ttl":
+			return 0 // by how much is another answer at every moment
 		default:
 			own = append(own, args[i])
 		}
@@ -99,6 +102,74 @@ func TestJobsThatAreComparedAlone(t *testing.T) {
 	for _, ids := range [][]string{{"o3"}, {"o4"}, {"o7"}, {"o0"}, {"o3", "o4", "o7"}, {"o7", "o2", "later"}} {
 		if !v.alikeFor(ids, nil) {
 			t.Errorf("%q were not compared alone", ids)
+		}
+	}
+}
+
+// What parents and children, results and registries tell of a job counts, and what an
+// earlier restore signed for, as it does with everything in view.
+func TestEvidenceAboutJobsThatAreComparedAlone(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`
+q = queue('q')
+for n in ('ended', 'lost', 'failed', 'traced', 'restored'): q.enqueue('tasks.note', job_id=n)
+for n in ('ended', 'lost'): q.enqueue('tasks.note', job_id='after-' + n, depends_on=n)
+q.enqueue('tasks.note', job_id='last', depends_on=['after-ended', 'after-lost'])
+q.enqueue_in(timedelta(days=1), 'tasks.note', job_id='soon')
+`)
+	v.backup()
+	for _, id := range []string{"ended", "lost", "failed", "traced", "restored", "after-lost", "last", "soon"} {
+		v.s.Do("DEL", "rq:job:"+id, "rq:job:"+id+":dependents", "rq:job::"+id+":dependencies")
+		v.s.Do("LREM", "rq:queue:q", 0, id)
+	}
+	v.restore(0, "--job", "restored", "--assume", "older")
+	v.s.Do("DEL", "rq:job:restored") // it ran, and left
+	v.s.Do("LREM", "rq:queue:q", 0, "restored")
+	v.s.Do("ZREM", "rq:deferred:q", "after-ended", "after-lost", "last")
+	v.s.Do("ZREM", "rq:scheduled:q", "soon")
+	v.s.Do("HSET", "rq:job:after-ended", "status", "queued", "enqueued_at", rq.FormatTime(v.serverTime())) // only the end of the other can have started it
+	v.s.Do("RPUSH", "rq:queue:q", "after-ended")
+	v.s.Do("ZADD", "rq:failed:q", v.serverTime().Unix()+1000, "failed")
+	v.s.Do("XADD", "rq:results:traced", fmt.Sprintf("%d-0", v.serverTime().UnixMilli()+5), "type", 1, "created_at", v.serverTime().Unix())
+	for id, want := range map[string]string{"ended": "completed", "lost": "lost", "failed": "completed", "traced": "completed", "restored": "completed",
+		"after-ended": "advanced", "after-lost": "lost", "last": "lost", "soon": "lost"} {
+		if !v.alikeFor([]string{id}, nil) {
+			t.Errorf("%s was not compared alone", id)
+		}
+		var d diffDoc
+		v.run("diff", "--json", "--job", id, "--assume", "older").into(t, &d)
+		if f := d.verdict(t, id); f.Verdict != want {
+			t.Errorf("%s is %+v, want %s", id, f, want)
+		}
+	}
+	if !v.alikeFor([]string{"ended", "lost", "failed", "traced", "restored", "after-ended", "after-lost", "last", "soon"}, nil) {
+		t.Error("together they were not compared alone")
+	}
+	if r := v.want(2, "diff", "--job", "nobody", "--assume", "older"); !strings.Contains(r.err, "no job") {
+		t.Errorf("a job that is nowhere: %s", r.err)
+	}
+}
+
+// Where a job may be running, or is in a wrong place, everything is looked at.
+func TestJobsThatAreNotComparedAlone(t *testing.T) {
+	t.Parallel()
+	v := line(t)
+	v.s.Do("LREM", "rq:queue:q", 0, "o1")                   // in no list that anybody knows
+	v.s.Do("ZADD", "rq:wip:q", v.serverTime().Unix(), "o2") // a worker has signed for it
+	v.s.Do("RPUSH", "rq:queue:other", "o3")                 // twice
+	v.s.Do("SADD", "rq:queues", "rq:queue:other")
+	for _, ids := range [][]string{{"o1"}, {"o2"}, {"o3"}, {"o0", "o2"}} {
+		if v.alikeFor(ids, []string{"--patience", "1ms"}) {
+			t.Errorf("%q were compared alone", ids)
+		}
+	}
+	if !v.alikeFor([]string{"o4"}, nil) {
+		t.Error("o4 was not compared alone")
+	}
+	for _, args := range [][]string{{"--assume", "vanished"}, {"--assume", "complete"}, {}} {
+		if r := v.run(append([]string{"diff", "--job", "o4"}, args...)...); strings.Contains(r.out, lookedAlone) {
+			t.Errorf("%q: %s", args, r.out)
 		}
 	}
 }

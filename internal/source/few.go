@@ -27,10 +27,10 @@ type FewOptions struct {
 
 // Bounds above which reading everything is no worse.
 const (
-	maxSights = 50_000 // questions where an id stands
-	maxRuns   = 10_000 // members of one registry of running jobs
-	shortList = 2000   // ids; a shorter list is read whole
-	fewIDs    = 8      // more than that are not looked for one by one in a list
+	maxSights = 50_000  // questions where an id stands
+	maxRuns   = 200_000 // members of one registry of running jobs
+	shortList = 2000    // ids; a shorter list is read whole
+	fewIDs    = 8       // more than that are not looked for one by one in a list
 )
 
 // Few reads what a live Redis has of some jobs: their own keys, and where their ids stand.
