@@ -54,7 +54,7 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		return nil, err
 	}
 	index := e.picked(c, cat, m)
-	if !alone(c) && c.String("plan") == "" {
+	if !e.alone(c) && c.String("plan") == "" {
 		if err := index.fetch(); err != nil {
 			_ = server.Close()
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,18 +21,21 @@ import (
 const mostJobs = 100
 
 // alone reports whether the jobs that are asked for may be compared without all others:
-// they are few, and a person says what live is. A page, and an instant of everything, are
-// about more.
-func alone(c *cli.Context) bool {
+// they are few, and a person says what live is. A page, an instant of everything, and
+// queues that are named and may not exist are about more.
+func (e *env) alone(c *cli.Context) bool {
 	n := len(c.StringSlice("job"))
 	via := c.String("via")
+	if len(c.StringSlice("queue")) > 0 || typed(e.args, []string{"policy"}) && slices.ContainsFunc(c.StringSlice("policy"), func(p string) bool { return strings.Contains(p, "=") }) {
+		return false
+	}
 	return n > 0 && n <= mostJobs && c.String("assume") == string(lineage.Older) && (via == "" || via == source.Scan || via == source.Auto) &&
 		c.String("report") == "" && c.String("plan") == "" && len(c.StringSlice("keys")) == 0
 }
 
 // against compares, with the jobs asked for alone where that gives the same.
 func (e *env) against(c *cli.Context, cmp *comparison, o verify.Options) (*verify.Result, error) {
-	if alone(c) {
+	if e.alone(c) {
 		f := &verify.Few{IDs: c.StringSlice("job"), Queues: slices.Collect(maps.Keys(cmp.manifest.Counts.Queues)),
 			Rows: cmp.index.of, Children: cmp.index.children, Order: cmp.index.order,
 			Image: cmp.redis.few, Listed: cmp.redis.listed, Signed: cmp.redis.signedOf}
@@ -58,7 +62,7 @@ func (cmp *comparison) pick(ctx context.Context, p *restore.Plan) error {
 			ids = append(ids, p.Steps[i].JobID)
 		}
 	}
-	if len(ids) > mostJobs {
+	if len(ids) == 0 || len(ids) > mostJobs {
 		return nil
 	}
 	rows, err := cmp.index.of(ctx, ids)

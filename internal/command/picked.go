@@ -123,8 +123,9 @@ func few(rows []*job.Row) func() iter.Seq2[*job.Row, error] {
 	return func() iter.Seq2[*job.Row, error] {
 		return func(yield func(*job.Row, error) bool) {
 			for _, r := range rows {
-				picked := *r // whoever restores a job changes its row
-				if !yield(&picked, nil) {
+				own := *r // whoever restores a job changes its row
+				own.Parts = slices.Clone(r.Parts)
+				if !yield(&own, nil) {
 					return
 				}
 			}
