@@ -2,9 +2,11 @@ package command_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"rqvault/internal/rq"
 	"rqvault/internal/s3test"
+	"rqvault/internal/snapshot"
 )
 
 // lookedAlone is what a comparison says that has looked at the jobs asked for alone.
@@ -280,4 +283,71 @@ func TestAPartOfTheIndexThatIsDamagedIsNoticed(t *testing.T) {
 			t.Errorf("byte %d from the end: exit %d, %s", back, r.code, r.err)
 		}
 	}
+}
+
+// A snapshot that does not say how its index ends, as earlier versions wrote them, is read
+// whole, and gives the same.
+func TestAnIndexWithoutDigestsIsReadWhole(t *testing.T) {
+	t.Parallel()
+	v := line(t)
+	v.evict("o0", "o5")
+	path := v.objects()["manifest.json"]
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]json.RawMessage
+	var objects []map[string]json.RawMessage
+	if err := errors.Join(snapshot.Unseal(b, &m), json.Unmarshal(m["objects"], &objects)); err != nil {
+		t.Fatal(err)
+	}
+	had := 0
+	for _, o := range objects {
+		if o["tail"] != nil {
+			had++
+		}
+		delete(o, "tail")
+	}
+	if had != 1 {
+		t.Fatalf("%d objects have a tail", had)
+	}
+	if m["objects"], err = json.Marshal(objects); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = snapshot.Seal(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	v.want(0, "verify")
+	if !v.alikeFor([]string{"o0"}, nil) {
+		t.Error("o0 was not compared alone")
+	}
+	if v.alikeFor([]string{"o5"}, nil) {
+		t.Error("nothing says where the list lies, and o5 was compared alone")
+	}
+	v.restore(0, "--assume", "older", "--job", "o5", "--via", "scan")
+	v.wantList("q", "o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9")
+}
+
+// Where only signed snapshots count, the rows of a job are proven by the signed manifest;
+// single frames of the dump are by nothing.
+func TestJobsOfASignedSnapshotThatAreComparedAlone(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.rq(`for i in range(10): queue('q').enqueue('tasks.note', i, job_id='o%d' % i)`)
+	signer := filepath.Join(t.TempDir(), "signer")
+	v.want(0, "key", "signer", signer)
+	v.want(0, "backup", "--via", "sync", "--sign-key", signer)
+	v.evict("o0", "o5")
+	trust := []string{"--verify-key", signer + ".pub"}
+	if !v.alikeFor([]string{"o0"}, trust) {
+		t.Error("o0 was not compared alone")
+	}
+	if v.alikeFor([]string{"o5"}, trust) {
+		t.Error("o5 was compared alone, behind a neighbour that nothing proves")
+	}
+	v.restore(0, append(trust, "--assume", "older", "--job", "o0", "--via", "scan")...)
+	v.wantList("q", "o0", "o1", "o2", "o3", "o4", "o6", "o7", "o8", "o9")
 }
