@@ -297,7 +297,12 @@ func (s *saver) writeJobs(ctx context.Context) (snapshot.Stored, error) {
 	if err := w.Close(); err != nil {
 		return snapshot.Stored{}, err
 	}
-	return object.Commit(ctx)
+	stored, err := object.Commit(ctx)
+	if err == nil && stored.Encrypted == nil {
+		tail := snapshot.Tail(w.Tail())
+		stored.Tail = &tail
+	}
+	return stored, err
 }
 
 func (s *saver) manifest(sum *rdb.Summary, after lineage.Facts) (*snapshot.Manifest, error) {

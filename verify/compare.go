@@ -110,24 +110,30 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 				yield(Finding{}, err)
 				return
 			}
-			f := c.judge(p.snap, p.live)
-			if p.snap != nil && f.Action != None {
-				f.Stood, f.Follows = p.snap.Places, p.snap.Parents
-			}
-			if p.snap != nil && p.snap.Exists {
-				f.created = p.snap.CreatedAt
-			}
-			if p.snap != nil && p.live != nil {
-				c.survivor(p.snap, p.live)
-				f.torn = c.note(p.snap, p.live)
-				f.Moving = true
-			}
-			f.Moving = f.Moving || p.snap != nil && c.Cut[p.snap.DB] // the signs may have been moving
+			f := c.find(p)
 			if !yield(f, nil) {
 				return
 			}
 		}
 	}
+}
+
+// find gives the verdict on one job, with what a restore and the judging of others need of it.
+func (c *Context) find(p pair) Finding {
+	f := c.judge(p.snap, p.live)
+	if p.snap != nil && f.Action != None {
+		f.Stood, f.Follows = p.snap.Places, p.snap.Parents
+	}
+	if p.snap != nil && p.snap.Exists {
+		f.created = p.snap.CreatedAt
+	}
+	if p.snap != nil && p.live != nil {
+		c.survivor(p.snap, p.live)
+		f.torn = c.note(p.snap, p.live)
+		f.Moving = true
+	}
+	f.Moving = f.Moving || p.snap != nil && c.Cut[p.snap.DB] // the signs may have been moving
+	return f
 }
 
 func (c *Context) survivor(s, l *job.Row) {

@@ -67,6 +67,7 @@ type Options struct {
 	Assume    lineage.Mode      // what a person knows better than the evidence tells; "" to judge
 	Now       func() time.Time
 	Survivor  func(db int32, queue string, position int64)
+	Few       *Few                // see AgainstFew; nil: everything is compared
 	Select    func(*Finding) bool // which findings to count; nil: all
 	// Patience is how long a job that is in no list is given while workers are alive; 0
 	// is two minutes. Waiting is told before such a wait; it may be nil.
@@ -178,6 +179,9 @@ func (o *Options) agree(first, second *Result) {
 }
 
 func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) {
+	if o.Few != nil {
+		return o.lookAtFew(ctx)
+	}
 	facts, err := o.Live.Facts(ctx)
 	if err != nil {
 		return nil, false, err
@@ -255,29 +259,38 @@ func (o *Options) compare(c *Context, facts lineage.Facts, live Rows) (*Result, 
 }
 
 func (o *Options) judge(c *Context, facts lineage.Facts, live Rows) (*Result, error) {
-	r := &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}, Intact: map[Queue]int{}, Settled: &Settled{}}
+	r := newResult(c, facts)
 	for f, err := range Compare(o.Rows(), live, *c) {
 		if err != nil {
 			return nil, err
 		}
-		counts := o.counts(&f)
-		r.settle(c, &f)
-		if f.created != 0 {
-			c.signs.dbs[f.DB] = true
-		}
-		if counts {
-			r.Counts[f.Verdict]++
-			if f.deleted {
-				r.Deleted++
-			}
-		}
-		if f.Verdict != Intact {
-			r.Findings = append(r.Findings, f)
-		} else if counts {
-			r.Intact[f.In()]++
-		}
+		r.take(o, c, &f)
 	}
 	return r, nil
+}
+
+func newResult(c *Context, facts lineage.Facts) *Result {
+	return &Result{Lineage: c.Lineage, Facts: facts, Counts: map[Verdict]int{}, Intact: map[Queue]int{}, Settled: &Settled{}}
+}
+
+// take adds the finding about one job.
+func (r *Result) take(o *Options, c *Context, f *Finding) {
+	counts := o.counts(f)
+	r.settle(c, f)
+	if f.created != 0 {
+		c.signs.dbs[f.DB] = true
+	}
+	if counts {
+		r.Counts[f.Verdict]++
+		if f.deleted {
+			r.Deleted++
+		}
+	}
+	if f.Verdict != Intact {
+		r.Findings = append(r.Findings, *f)
+	} else if counts {
+		r.Intact[f.In()]++
+	}
 }
 
 // settle notes a job that needs nothing, where live lost something: once it has left, no

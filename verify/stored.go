@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"slices"
 
 	"rqvault/internal/index"
 	"rqvault/internal/job"
@@ -60,6 +61,7 @@ func Stored(ctx context.Context, m *snapshot.Manifest, o StoredOptions) ([]strin
 	}
 	v.keysEnd()
 	v.jobs(jobs, jobsSize)
+	v.parts(jobs, jobsSize)
 	v.counts()
 	return v.problems, nil
 }
@@ -256,6 +258,35 @@ func (v *storedCheck) jobs(f *os.File, size int64) {
 		if _, err, ok := next(); ok || err != nil {
 			v.problem("%s of %s holds jobs that the dump does not", snapshot.JobsName, v.m.ID)
 		}
+	}
+}
+
+// parts proves what one job's rows are read and proven by, where the manifest says how
+// jobs.parquet ends.
+func (v *storedCheck) parts(f *os.File, size int64) {
+	o, err := v.m.Object(snapshot.JobsName)
+	if f == nil || err != nil || o.Tail == nil {
+		return
+	}
+	var lists []index.ListAt
+	p, err := index.OpenPart(func(offset, length int64) ([]byte, error) {
+		b := make([]byte, length)
+		_, err := f.ReadAt(b, offset)
+		return b, err
+	}, size, (*index.Tail)(o.Tail))
+	if err == nil {
+		err = p.Prove()
+	}
+	if err == nil {
+		lists, err = p.Lists()
+	}
+	if errors.Is(err, index.ErrWhole) {
+		return // another version wrote it, in columns of its own
+	}
+	if err != nil {
+		v.problem("%s of %s cannot be read in parts: %v", snapshot.JobsName, v.m.ID, err)
+	} else if !slices.EqualFunc(lists, v.builder.Lists(), func(a, b index.ListAt) bool { return reflect.DeepEqual(a, b) }) {
+		v.problem("%s of %s says of queues' lists that they lie elsewhere than they do", snapshot.JobsName, v.m.ID)
 	}
 }
 

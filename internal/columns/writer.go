@@ -2,7 +2,10 @@ package columns
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -33,6 +36,10 @@ type Writer struct {
 	busy   chan error // of the group being written; nil if there is none
 	err    error
 
+	proves bool   // the footer gets the digests of the row groups
+	sums   []byte // those digests, 32 bytes each
+	tail   Tail
+
 	packer *zstd.Encoder
 	out    []byte // the row group as it will stand in the file
 	values []byte
@@ -59,6 +66,28 @@ func NewWriter[T any](w io.Writer, createdBy string) (*Writer, error) {
 	return &Writer{w: w, packer: packer, out: []byte(magic), footer: format.FileMetaData{Version: m.Version, Schema: m.Schema,
 		ColumnOrders: m.ColumnOrders, CreatedBy: createdBy}}, nil
 }
+
+// SumsKey is the key under which a footer has the SHA-256 digests of the row groups, one
+// behind the other, in base64.
+const SumsKey = "rqvault.row_groups.sha256"
+
+// Prove has the footer hold a digest of each row group, so that whoever knows the footer's
+// own can read single groups and know that they are right. Call it before the first Write.
+func (w *Writer) Prove() { w.proves = true }
+
+// Note has the footer hold a text under a key. Call it before Close.
+func (w *Writer) Note(key, text string) {
+	w.footer.KeyValueMetadata = append(w.footer.KeyValueMetadata, format.KeyValue{Key: key, Value: text})
+}
+
+// Tail is the end of a file, from its footer on.
+type Tail struct {
+	Size   int64  // bytes
+	SHA256 string // hex
+}
+
+// Tail returns the end of the file, once it is closed.
+func (w *Writer) Tail() Tail { return w.tail }
 
 // Write begins to write a row group and returns when the one before has been written, or
 // with the error of that. The group belongs to the Writer until the next call of Write,
@@ -100,13 +129,18 @@ func (w *Writer) Close() error {
 		return err
 	}
 	defer w.Stop()
+	if w.proves {
+		w.Note(SumsKey, base64.StdEncoding.EncodeToString(w.sums))
+	}
 	w.head.Reset()
 	if err := w.thrift(&w.footer); err != nil {
 		return err
 	}
-	n := w.head.Len()
+	n, begin := w.head.Len(), len(w.out)
 	w.out = append(w.out, w.head.Bytes()...)
 	w.out = append(binary.LittleEndian.AppendUint32(w.out, uint32(n)), magic...)
+	sum := sha256.Sum256(w.out[begin:])
+	w.tail = Tail{Size: int64(len(w.out) - begin), SHA256: hex.EncodeToString(sum[:])}
 	return w.send()
 }
 
@@ -135,6 +169,10 @@ func (w *Writer) group(g *Group) error {
 		rg.Columns = append(rg.Columns, chunk)
 		rg.TotalByteSize += chunk.MetaData.TotalUncompressedSize
 		rg.TotalCompressedSize += chunk.MetaData.TotalCompressedSize
+	}
+	if w.proves {
+		sum := sha256.Sum256(w.out[rg.FileOffset-w.at:])
+		w.sums = append(w.sums, sum[:]...)
 	}
 	w.footer.RowGroups = append(w.footer.RowGroups, rg)
 	w.footer.NumRows += rg.NumRows

@@ -41,6 +41,7 @@ type comparison struct {
 	manifest *snapshot.Manifest
 	server   *live.Server
 	redis    *liveRedis
+	index    *picked
 	rows     func() iter.Seq2[*job.Row, error]
 	close    func()
 }
@@ -52,10 +53,12 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	if err != nil {
 		return nil, err
 	}
-	rows, done, err := e.rows(c, cat, m)
-	if err != nil {
-		_ = server.Close()
-		return nil, err
+	index := e.picked(c, cat, m)
+	if !e.alone(c) && c.String("plan") == "" {
+		if err := index.fetch(); err != nil {
+			_ = server.Close()
+			return nil, err
+		}
 	}
 	r := e.liveRedis(c, server)
 	r.since = m.CreatedAt
@@ -65,8 +68,8 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		}
 	}
 	slices.Sort(r.dbs)
-	return &comparison{cat: cat, manifest: m, server: server, redis: r, rows: rows, close: func() {
-		done()
+	return &comparison{cat: cat, manifest: m, server: server, redis: r, index: index, rows: index.all, close: func() {
+		index.close()
 		_ = server.Close()
 	}}, nil
 }
@@ -169,7 +172,7 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 			seen.queues[q] = false
 		}
 	}
-	result, err := verify.Against(c.Context, verify.Options{
+	result, err := e.against(c, cmp, verify.Options{
 		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Queues: queues, ExtendTTL: c.Bool("extend-ttl"), Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
 		Brief:    !(evident(c) || c.Bool("json") || c.String("out") != "" || c.String("report") != ""),
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"rqvault/internal/index"
 	"rqvault/internal/job"
 	"rqvault/internal/snapshot"
 )
@@ -111,11 +110,18 @@ func (e *env) jobs(c *cli.Context) error {
 	if f.until, err = instant("until", c.String("until"), m.CreatedAt); err != nil {
 		return err
 	}
-	rows, done, err := e.rows(c, cat, m)
-	if err != nil {
+	p := e.picked(c, cat, m)
+	defer p.close()
+	rows := p.all
+	if n := len(f.ids); n > 0 && n <= mostJobs {
+		found, err := p.of(c.Context, f.ids)
+		if err != nil {
+			return err
+		}
+		rows = few(found)
+	} else if err := p.fetch(); err != nil {
 		return err
 	}
-	defer done()
 	asked := &seen{queues: map[string]bool{}}
 	for _, q := range f.queues {
 		asked.queues[q] = false
@@ -164,11 +170,11 @@ func filtered(rows iter.Seq2[*job.Row, error], f *jobFilter, limit int) iter.Seq
 // rows fetches a snapshot's job index, proven, and returns a reader of it from the
 // beginning. Call done when it is no longer needed.
 func (e *env) rows(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest) (rows func() iter.Seq2[*job.Row, error], done func(), err error) {
-	f, n, err := cat.Spool(c.Context, m, snapshot.JobsName, c.String("temp-dir"))
-	if err != nil {
+	p := e.picked(c, cat, m)
+	if err := p.fetch(); err != nil {
 		return nil, nil, err
 	}
-	return func() iter.Seq2[*job.Row, error] { return index.Ahead(index.ReadJobs(f, n)) }, func() { _ = f.Close() }, nil
+	return p.all, p.close, nil
 }
 
 func (e *env) jobLines(rows iter.Seq2[*job.Row, error], limit int) error {

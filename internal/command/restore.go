@@ -158,6 +158,9 @@ func (e *env) choose(c *cli.Context, cmp *comparison, reviewed *restore.Plan) (*
 		return nil, nil, fmt.Errorf("%w: the plan was made for another Redis process (run id %.8s…, now %.8s…): it restarted, or this is another server",
 			errLineage, reviewed.RunID, facts.RunID)
 	}
+	if err := cmp.pick(c.Context, reviewed); err != nil {
+		return nil, nil, err
+	}
 	return &verify.Result{Lineage: reviewed.Lineage, Facts: facts, Counts: reviewed.Counts}, reviewed, nil
 }
 

@@ -129,6 +129,7 @@ func (v *vault) diff(code int, args ...string) diffDoc {
 	v.t.Helper()
 	var d diffDoc
 	v.want(code, append([]string{"diff", "--json", "--via", "sync"}, args...)...).into(v.t, &d)
+	v.alike(d, args)
 	return d
 }
 

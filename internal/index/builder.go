@@ -59,6 +59,7 @@ type Builder struct {
 	watermark int64
 	worker    job.Worker // being read
 	workers   []seenWorker
+	lists     []ListAt
 	chunk     uint32 // that is read, where there are chunks
 	cur       current
 	names     job.Names
@@ -313,6 +314,8 @@ func (b *Builder) finish(rec *keyspace.Record) error {
 		b.counts.Unknown++
 	case c.key.Role == job.WorkerHash && len(b.workers) < maxWorkers:
 		b.workers = append(b.workers, seenWorker{b.worker, b.chunk})
+	case c.key.Role == job.List && c.key.Place == job.InQueue:
+		b.noteList(rec.Type)
 	}
 	if err := b.finishJob(rec, digest); err != nil {
 		return err

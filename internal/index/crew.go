@@ -195,6 +195,7 @@ func (b *Builder) join(o *Builder) {
 	b.similar = append(b.similar, o.similar...)
 	b.watermark = max(b.watermark, o.watermark)
 	b.workers = append(b.workers, o.workers...)
+	b.lists = append(b.lists, o.lists...)
 	b.cur.pending = b.cur.pending || o.cur.pending
 }
 

@@ -26,30 +26,35 @@ func ourColumns(f *parquet.File) bool {
 // jobGroups calls each for the rows of a file that has our columns, until it is false.
 func jobGroups(f *parquet.File, each func(*job.Row) bool) error {
 	for _, g := range f.RowGroups() {
-		p := &pages{schema: f.Schema(), chunks: g.ColumnChunks(), rows: int(g.NumRows())}
-		if p.rows == 0 {
-			continue
-		}
-		c := openJobs(p)
-		if p.err != nil {
-			return p.err
-		}
-		var rows []job.Row
-		for range p.rows {
-			if len(rows) == 0 {
-				rows = make([]job.Row, slab)
-			}
-			c.fill(&rows[0])
-			if !each(&rows[0]) {
-				return nil
-			}
-			rows = rows[1:]
-		}
-		if err := p.done(); err != nil {
+		if more, err := jobRows(f, g, each); !more || err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// jobRows calls each for the rows of one row group, and reports whether that was never false.
+func jobRows(f *parquet.File, g parquet.RowGroup, each func(*job.Row) bool) (more bool, err error) {
+	p := &pages{schema: f.Schema(), chunks: g.ColumnChunks(), rows: int(g.NumRows())}
+	if p.rows == 0 {
+		return true, nil
+	}
+	c := openJobs(p)
+	if p.err != nil {
+		return false, p.err
+	}
+	var rows []job.Row
+	for range p.rows {
+		if len(rows) == 0 {
+			rows = make([]job.Row, slab)
+		}
+		c.fill(&rows[0])
+		if !each(&rows[0]) {
+			return false, nil
+		}
+		rows = rows[1:]
+	}
+	return true, p.done()
 }
 
 // jobPages is one row group of jobs.parquet.

@@ -154,8 +154,15 @@ type JobsWriter struct{ table[*jobGroup] }
 
 // NewJobsWriter starts a jobs.parquet on w.
 func NewJobsWriter(w io.Writer) *JobsWriter {
-	return &JobsWriter{newTable[jobRow](w, newJobGroup)}
+	jw := &JobsWriter{newTable[jobRow](w, newJobGroup)}
+	if jw.w != nil {
+		jw.w.Prove()
+	}
+	return jw
 }
+
+// Tail returns the end of the file, once it is closed: what Part proves the rest from.
+func (w *JobsWriter) Tail() Tail { return w.w.Tail() }
 
 // Write appends one row. Rows must come in the order of job.Compare.
 func (w *JobsWriter) Write(r *job.Row) error {

@@ -49,7 +49,10 @@ func (b *Builder) WriteJobs(w *JobsWriter) error {
 	if failed != nil {
 		return failed
 	}
-	return merging
+	if merging != nil {
+		return merging
+	}
+	return w.lists(b.Lists())
 }
 
 // fillBatches merges all rows, until the last or until somebody left.

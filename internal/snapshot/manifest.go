@@ -73,6 +73,17 @@ type Stored struct {
 	SHA256 string `json:"sha256"` // hex
 
 	*Encrypted // nil: the object is stored as it is
+
+	// Tail is how the object ends, where that tells the digests of its parts, so that parts
+	// can be read and proven. Nil where it does not, and of what is encrypted, which brings
+	// its own proof.
+	Tail *Tail `json:"tail,omitempty"`
+}
+
+// Tail is the end of an object.
+type Tail struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"` // hex
 }
 
 // Lineage is what the server said of itself just before and just after the dump.
@@ -137,6 +148,7 @@ func (m *Manifest) Validate() error {
 	check(m.Counts.Jobs >= 0 && m.Counts.Jobs <= m.Counts.Rows, "its job counts are impossible")
 	for _, o := range m.Objects {
 		check(o.Size >= 0 && validDigest(o.SHA256) && objectForm.MatchString(o.Name), "an object's entry is impossible")
+		check(o.Tail == nil || o.Tail.Size > 0 && o.Tail.Size <= o.Size && validDigest(o.Tail.SHA256), "an object's tail is impossible")
 	}
 	m.validEncryption(check)
 	check(slices.Equal(m.names(), []string{DumpName, JobsName, KeysName}), "it names other objects than a snapshot has")

@@ -21,6 +21,25 @@ func (c *Catalog) ReadRange(ctx context.Context, m *Manifest, name string, r Ran
 	return o.read(ctx, r)
 }
 
+// Parts reads parts of one object's content, each with one fetch. What it returns of an
+// object that is not encrypted is not proven. It is used by one goroutine.
+type Parts struct{ object *ranged }
+
+// Parts opens an object for reading parts of it.
+func (c *Catalog) Parts(ctx context.Context, m *Manifest, name string) (*Parts, error) {
+	o, err := c.ranged(ctx, m, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Parts{o}, nil
+}
+
+// Size is that of the content, in bytes.
+func (p *Parts) Size() int64 { return p.object.size() }
+
+// Read returns part of the content.
+func (p *Parts) Read(ctx context.Context, r Range) ([]byte, error) { return p.object.read(ctx, r) }
+
 // ranged reads parts of one object.
 type ranged struct {
 	c       *Catalog
