@@ -73,7 +73,7 @@ import os, redis
 from rq import Queue
 Queue('q', connection=redis.from_url(os.environ['REDIS_URL'])).enqueue('os.getpid', job_id='a')
 `)
-	s.Do("SAVE")
+	s.Save()
 	root := t.TempDir()
 	disk, err := dir.Open(root)
 	if err != nil {

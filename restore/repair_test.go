@@ -84,7 +84,7 @@ func TestARepairThatIsStopped(t *testing.T) {
 				s.Kill()
 			}
 		}
-		s.Do("SAVE")
+		s.Save()
 		_, err := repairs(t, s, c, breaches(t, s))
 		if stopped := n < 3; stopped != errors.Is(err, live.ErrUnreachable) {
 			t.Fatalf("killed before call %d: %v", n, err)

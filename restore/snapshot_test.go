@@ -43,7 +43,7 @@ type taken struct {
 // take has the server save and indexes what it wrote.
 func take(t testing.TB, s *redistest.Server) *taken {
 	t.Helper()
-	s.Do("SAVE")
+	s.Save()
 	raw, err := os.ReadFile(s.DumpPath())
 	if err != nil {
 		t.Fatal(err)

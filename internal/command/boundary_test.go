@@ -29,7 +29,7 @@ queue('s').enqueue_at(datetime(2020, 1, 1), 'tasks.note', job_id='due')
 c.hset('rq:job:retried', mapping={'created_at': past, 'enqueued_at': past})
 c.hset('rq:job:due', 'created_at', past)
 `)
-	v.s.Do("SAVE")
+	v.s.Save()
 	v.rq(`
 from rq.scheduler import RQScheduler
 s = RQScheduler([queue('s')], c)

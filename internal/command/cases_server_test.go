@@ -206,7 +206,7 @@ func TestCase33AServerThatIsStillLoadingIsRefused(t *testing.T) {
 	until(t, "it does not answer", func() bool { return v.s.Client().Ping(context.Background()).Err() == nil })
 	v.rq(`for i in range(100): queue('q').enqueue('tasks.note', os.urandom(2000), job_id='o%d' % i)`)
 	v.backup()
-	v.s.Do("SAVE")
+	v.s.Save()
 	v.s.Restart(false)
 	for _, args := range [][]string{{"diff"}, {"restore"}, {"restore", "--apply"}, {"backup"}} {
 		if r := v.run(args...); r.code != 7 || !strings.Contains(r.err, "loading") || !strings.Contains(r.err, "next: ") {
@@ -282,7 +282,7 @@ def at(seconds, name):
     c.hset('rq:job:' + name, mapping={'created_at': then, 'enqueued_at': then})
 `
 	v.rq(late + `at(-2, 'old'); at(295, 'old-ahead'); at(-295, 'old-behind')`)
-	v.s.Do("SAVE")
+	v.s.Save()
 	v.rq(late + `at(0, 'new'); at(295, 'new-ahead'); at(-295, 'new-behind')`)
 	v.backup()
 	restartedAfter(t, v, 2*time.Second)

@@ -273,7 +273,7 @@ func loading(t *testing.T) staged {
 		s.Do("SET", i, strings.Repeat("xyz", 400))
 	}
 	s.Do("CONFIG", "SET", "rdbcompression", "no")
-	s.Do("SAVE")
+	s.Save()
 	s.Restart(false)
 	return staged{url: s.URL()}
 }

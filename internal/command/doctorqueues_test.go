@@ -131,7 +131,7 @@ var faultsOfSnapshots = []fault{
 	{"restarted since the snapshot", func(t *testing.T) staged {
 		v := saved(t)
 		v.want(0, "verify")
-		v.s.Do("SAVE")
+		v.s.Save()
 		v.s.Restart(false)
 		return staged{url: v.redis, args: []string{"--store", v.store}}
 	}, []string{"restarted warn"}, "restarted: Redis was started"},

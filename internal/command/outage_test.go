@@ -43,7 +43,7 @@ for n in 'ab':
     queue('q').enqueue('tasks.note', job_id=n)
     c.hset('rq:job:' + n, mapping={'created_at': past, 'enqueued_at': past})
 `)
-	v.s.Do("SAVE")
+	v.s.Save()
 	v.rq(`
 SimpleWorker([queue('q')], connection=c).work(burst=True, max_jobs=1, logging_level='CRITICAL')
 for n in 'cd': queue('q').enqueue('tasks.note', job_id=n)

@@ -72,7 +72,7 @@ func TestTargetsThatLookLikeProductionAreRefused(t *testing.T) {
 	t.Run("one that is loading", func(t *testing.T) {
 		s := redistest.Start(t, redistest.WithReadyWhileLoading(), redistest.WithArgs("--enable-debug-command", "yes", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"))
 		s.Do("DEBUG", "POPULATE", "20000", "k", "100")
-		s.Do("SAVE")
+		s.Save()
 		s.Restart(false)
 		r := v.want(7, "restore", "--into", s.URL(), "--apply", "--replace-all")
 		if !strings.Contains(r.err, "loading") {

@@ -75,7 +75,7 @@ func (r *run) work() {
 	old, taken, end := r.part(20, 50), r.part(55, 70), r.part(75, 95)
 	via := []string{"bgsave", "sync"}[r.rand.Intn(2)] // those that show one instant
 	r.crew.enqueued(old)
-	r.s.Do("SAVE")
+	r.s.Save()
 	dump, err := os.ReadFile(r.s.DumpPath())
 	if err == nil {
 		err = os.WriteFile(r.older(), dump, 0o600)

@@ -144,7 +144,7 @@ func TestDialOfALoadingServer(t *testing.T) {
 		r.Do("SET", i, strings.Repeat("xyz", 400))
 	}
 	r.Do("CONFIG", "SET", "rdbcompression", "no")
-	r.Do("SAVE")
+	r.Save()
 	r.Restart(false)
 	target, _ := live.ParseURL(r.URL())
 	if _, err := live.Dial(context.Background(), target, live.Options{}); !errors.Is(err, live.ErrLoading) {

@@ -24,7 +24,7 @@ func TestFactsTellTheWholeStory(t *testing.T) {
 	if err := r.Client().Do(context.Background(), "COPY", "k1", "k1", "DB", 4).Err(); err != nil {
 		t.Fatal(err)
 	}
-	r.Do("SAVE")
+	r.Save()
 	ahead := 90 * time.Second
 	s := dial(t, r.URL(), live.Options{ReadOnly: true, Now: func() time.Time { return time.Now().Add(-ahead) }})
 	f, err := s.Facts(context.Background())

@@ -155,7 +155,7 @@ func TestAnotherServersTemporaryFile(t *testing.T) {
 	other.Do("SET", "a", strings.Repeat("b", 100))
 	stale := filepath.Join(r.Dir(), "temp-1.rdb")
 	plant := func(name string) {
-		other.Do("SAVE")
+		other.Save()
 		if out, err := exec.Command("cp", other.DumpPath(), name).CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}

@@ -74,7 +74,7 @@ func TestSaveIsProvedAndStaysTheSameFile(t *testing.T) {
 		t.Errorf("info: %+v", info)
 	}
 	r.Do("SET", "word", "second-value")
-	r.Do("SAVE")
+	r.Save()
 	b, err := io.ReadAll(f)
 	if err != nil || !bytes.Contains(b, []byte("first-value")) || bytes.Contains(b, []byte("second-value")) {
 		t.Errorf("the open file is not the dump that was asked for (%d bytes, %v)", len(b), err)
@@ -91,7 +91,7 @@ func TestSavesWithinOneSecond(t *testing.T) {
 		word := fmt.Sprintf("round-%d-value", i)
 		r.Do("SET", "word", word)
 		if i%2 == 1 {
-			r.Do("SAVE") // somebody else's, in the same second
+			r.Save() // somebody else's, in the same second
 		}
 		if text, _ := saveText(t, s, live.SaveOptions{Poll: 5 * time.Millisecond}); !strings.Contains(text, word) {
 			t.Errorf("round %d: the dump does not hold %s", i, word)
@@ -222,7 +222,7 @@ func TestDumpThatCannotBeReached(t *testing.T) {
 	r := redistest.Start(t, redistest.WithUser("noconf on >pw ~* +@all -config"), redistest.WithTCP())
 	other := redistest.Start(t)
 	other.Do("SET", "a", "b")
-	other.Do("SAVE")
+	other.Save()
 	empty, file := t.TempDir(), filepath.Join(t.TempDir(), "file")
 	for _, p := range []string{file, filepath.Join(empty, "noise")} {
 		if err := os.WriteFile(p, []byte("x"), 0o600); err != nil {
@@ -278,7 +278,7 @@ func TestDumpOfAnotherServerSavedMeanwhile(t *testing.T) {
 		errs <- err
 	}()
 	waitFor(t, "the save", func() bool { return saving(r) })
-	replica.Do("SAVE")
+	replica.Save()
 	if err := <-errs; !errors.Is(err, live.ErrDumpUnreachable) {
 		t.Errorf("got %v, want %v", err, live.ErrDumpUnreachable)
 	}
@@ -293,7 +293,7 @@ func TestSaveRefusesALoadingServer(t *testing.T) {
 	for i := range 1000 {
 		r.Do("SET", i, strings.Repeat("xyz", 400))
 	}
-	r.Do("SAVE")
+	r.Save()
 	r.Restart(false)
 	if _, _, err := s.SaveRDB(context.Background(), live.SaveOptions{}); !errors.Is(err, live.ErrLoading) {
 		t.Errorf("got %v, want %v", err, live.ErrLoading)

@@ -151,6 +151,16 @@ func (s *Server) Do(args ...any) any {
 	return v
 }
 
+// Save is SAVE, once the child of an earlier save has been collected: Redis does that ten
+// times a second, and refuses to save until then.
+func (s *Server) Save() {
+	s.t.Helper()
+	err := Poll(startTimeout, func() error { return s.Client().Do(context.Background(), "SAVE").Err() })
+	if err != nil {
+		s.t.Fatalf("redis command SAVE: %v", err)
+	}
+}
+
 // Digest is DEBUG DIGEST: equal for equal data sets of equal server versions. It
 // does not see expiry values.
 func (s *Server) Digest(ctx context.Context) string {

@@ -13,7 +13,7 @@ func TestServerComesBackWithOrWithoutItsData(t *testing.T) {
 	s := redistest.Start(t, redistest.WithTCP(), redistest.WithPassword("p@ss:w/rd"))
 	s.Do("SET", "a", "1")
 	before := s.Digest(context.Background())
-	s.Do("SAVE")
+	s.Save()
 	if _, err := os.Stat(s.DumpPath()); err != nil {
 		t.Fatal(err)
 	}

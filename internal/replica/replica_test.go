@@ -212,7 +212,7 @@ func TestServersThatCannotReplicateNow(t *testing.T) {
 	for i := range 1000 {
 		loading.Do("SET", i, strings.Repeat("xyz", 400))
 	}
-	loading.Do("SAVE")
+	loading.Save()
 	loading.Restart(false)
 	for _, c := range []struct {
 		name string

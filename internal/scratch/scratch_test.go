@@ -56,7 +56,7 @@ func TestAPrivateServerLoadsADumpAndLeavesNothing(t *testing.T) {
 	from.Do("SELECT", "0")
 	from.Do("SET", "a", "b")
 	from.Do("MOVE", "a", "30")
-	from.Do("SAVE")
+	from.Save()
 	s, parent := place(t)
 	copyDump(t, from.DumpPath(), s.DumpPath())
 	if err := s.Start(context.Background(), 31); err != nil {
@@ -89,7 +89,7 @@ func TestWhatAServerDoesNotLoadIsSaid(t *testing.T) {
 	t.Parallel()
 	from := redistest.Start(t)
 	from.Do("SET", "secret-key", "secret-value")
-	from.Do("SAVE")
+	from.Save()
 	for name, c := range map[string]struct {
 		spoil func(b []byte) []byte
 		want  error
@@ -121,7 +121,7 @@ func TestAWaitThatIsCalledOffEnds(t *testing.T) {
 	t.Parallel()
 	from := redistest.Start(t)
 	from.Do("DEBUG", "POPULATE", "300000", "k", "200")
-	from.Do("SAVE")
+	from.Save()
 	s, parent := place(t)
 	copyDump(t, from.DumpPath(), s.DumpPath())
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)

@@ -145,7 +145,7 @@ func (s *soak) endLeader() {
 func (s *soak) restartRedis() {
 	s.kinds["kill -9 of Redis"]++
 	r := s.redis["one"]
-	r.Do("SAVE")
+	r.Save()
 	r.Kill()
 	s.pass(3 * time.Second)
 	r.Restart(false)
