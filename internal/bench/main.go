@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ import (
 func main() {
 	size := flag.String("size", "quick", "quick: 50,000 jobs; full: 2,000,000")
 	runs := flag.Int("runs", 5, "how often each row is measured")
-	only := flag.String("only", "", "only rows whose names contain this")
+	only := flag.String("only", "", "only rows whose names contain this, or one of several `PARTS` with ; between them")
 	work := flag.String("work", filepath.Join(os.TempDir(), "rqvault-bench"), "`DIR` for datasets, servers and stores")
 	doc := flag.String("doc", "", "write the table into this `FILE`, between its marks")
 	program := flag.String("program", "bin/rqvault", "the rqvault to measure")
@@ -63,7 +64,7 @@ func run(size string, runs int, only, work, doc, program string) error {
 	b := &bench{work: work, data: data, program: program, set: set, runs: runs, peaks: map[string][]float64{}}
 	table := newTable(set, runs)
 	for _, r := range allRows {
-		if !strings.Contains(r.title(), only) {
+		if !slices.ContainsFunc(strings.Split(only, ";"), func(part string) bool { return strings.Contains(r.title(), part) }) {
 			continue
 		}
 		if _, err := exec.LookPath(r.needs); r.needs != "" && err != nil {
@@ -104,7 +105,7 @@ func (b *bench) measure(r row) (result, error) {
 		}
 	}
 	var err error
-	for range b.runs {
+	for range min(b.runs, cmp.Or(r.runs, b.runs)) {
 		var o, p float64
 		if o, p, err = r.run(b); err != nil {
 			break

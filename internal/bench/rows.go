@@ -41,6 +41,7 @@ type row struct {
 	goal       float64 // ours as a share of the peer's, at most; 0 where there is none
 	needs      string  // a program without which the row is left out
 	unit       string  // "s" if empty
+	runs       int     // at most, where each takes minutes; 0 for as many as asked for
 	run        func(*bench) (ours, peer float64, err error)
 	// before is run once, untimed; it may be nil. after undoes it.
 	before func(*bench) error
