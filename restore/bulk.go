@@ -189,7 +189,7 @@ func (a *applier) bulkReply(jobs []pending, reply any) (left []pending) {
 	numbers, err := untouched(reply, len(jobs))
 	if err != nil {
 		for i := range jobs {
-			a.outcome(jobs[i].step, Failed, plain(err.Error()))
+			a.outcome(jobs[i].task.Step, Failed, plain(err.Error()))
 			a.progress()
 		}
 		return nil
