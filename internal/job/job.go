@@ -157,7 +157,9 @@ func (r *Row) Place(kind PlaceKind) *Place {
 }
 
 // Runs returns the place from which the job's id would have been taken to run, or nil.
-func (r *Row) Runs() *Place { return cmp.Or(r.Place(InQueue), r.Place(InCompact), r.Place(InIntermediate)) }
+func (r *Row) Runs() *Place {
+	return cmp.Or(r.Place(InQueue), r.Place(InCompact), r.Place(InIntermediate))
+}
 
 // Version is the instant, in Unix microseconds, of the newest thing known to have
 // happened to the job. A cancel writes no time into the hash, so its registry score
