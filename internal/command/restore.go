@@ -86,6 +86,10 @@ func (e *env) restore(c *cli.Context) error {
 		return err
 	}
 	defer cmp.close()
+	if c.Bool("apply") {
+		cmp.fetch = newFetch(c.Context, cat, m, c.String("temp-dir"))
+		defer cmp.fetch.close()
+	}
 	progress := e.startProgress(c.Bool("quiet"))
 	result, plan, err := e.choose(c, cmp, reviewed)
 	if err != nil {
@@ -218,25 +222,13 @@ func (o *restoreOut) add(x restore.Outcome) {
 	}
 }
 
-// unpackAbove is how many jobs make it cheaper to unpack the whole dump once than to
-// fetch a frame for each.
-const unpackAbove = 64
-
 // apply carries the plan out. What it returns beside an error is how far it came, nil if
 // it did not begin.
 func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *bar) (*restoreOut, error) {
 	m := cmp.manifest
-	values, err := cmp.cat.Values(c.Context, m)
+	values, err := cmp.fetch.of(p, progress)
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = values.Close() }()
-	// Frames of a dump that is not encrypted say nothing of who wrote them, the whole does.
-	if len(p.Steps) > unpackAbove || cmp.cat.Distrusts() && m.Encryption == nil {
-		progress.begin("fetching the dump", -1, true)
-		if err := values.Unpack(c.Context, c.String("temp-dir")); err != nil {
-			return nil, err
-		}
 	}
 	format, err := keyspace.ParseFormat(m.Dump.Format)
 	if err != nil {
