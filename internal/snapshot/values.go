@@ -132,7 +132,7 @@ func (v *Values) Unpack(ctx context.Context, dir string) error {
 	_ = os.Remove(f.Name()) // the open file lives on without its name
 	r, _, err := v.c.OpenDump(ctx, v.m)
 	if err == nil {
-		_, err = io.Copy(f, r)
+		_, err = Copy(f, r)
 		err = errors.Join(err, r.Close())
 	}
 	if err != nil {
