@@ -12,6 +12,10 @@ import (
 // fetch a frame for each.
 const unpackAbove = 64
 
+// unpackHere is up to which size a dump is unpacked into memory: a read for each of its
+// values costs as much as all else that is done to them here.
+const unpackHere = 64 << 20
+
 // fetch is the dump of a snapshot that is restored. It is unpacked as soon as the
 // comparison has found so many jobs to put back that it will be needed, beside it.
 type fetch struct {
@@ -50,7 +54,7 @@ func (f *fetch) begin(whole bool) {
 	go func() {
 		defer close(f.done)
 		if f.values, f.err = f.cat.Values(f.ctx, f.m); f.err == nil && whole {
-			f.err = f.values.Unpack(f.ctx, f.dir)
+			f.err = f.values.Unpack(f.ctx, f.dir, unpackHere)
 		}
 	}()
 }
@@ -64,7 +68,7 @@ func (f *fetch) of(p *restore.Plan, progress *bar) (*snapshot.Values, error) {
 	}
 	f.begin(whole)
 	if <-f.done; f.err == nil && whole {
-		f.err = f.values.Unpack(f.ctx, f.dir) // nothing is left to do where it was begun so
+		f.err = f.values.Unpack(f.ctx, f.dir, unpackHere) // nothing is left to do where it was begun so
 	}
 	return f.values, f.err
 }
