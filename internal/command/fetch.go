@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"runtime/debug"
 
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
@@ -15,6 +16,23 @@ const unpackAbove = 64
 // unpackHere is up to which size a dump is unpacked into memory: a read for each of its
 // values costs as much as all else that is done to them here.
 const unpackHere = 64 << 20
+
+// sparingAbove is how many jobs make it worth more to keep memory down than to collect
+// garbage seldom; sparing is by how much, in percent, the memory in use then grows before.
+const (
+	sparingAbove = 200_000
+	sparing      = 40
+)
+
+// spare keeps down the memory that work on a snapshot of very many jobs takes, until the
+// function that it returns is called.
+func spare(m *snapshot.Manifest) (undo func()) {
+	if m.Counts.Jobs < sparingAbove {
+		return func() {}
+	}
+	before := debug.SetGCPercent(sparing)
+	return func() { debug.SetGCPercent(before) }
+}
 
 // fetch is the dump of a snapshot that is restored. It is unpacked as soon as the
 // comparison has found so many jobs to put back that it will be needed, beside it.

@@ -90,6 +90,7 @@ func (e *env) restore(c *cli.Context) error {
 		cmp.fetch = newFetch(c.Context, cat, m, c.String("temp-dir"))
 		defer cmp.fetch.close()
 	}
+	defer spare(m)()
 	progress := e.startProgress(c.Bool("quiet"))
 	result, plan, err := e.choose(c, cmp, reviewed)
 	if err != nil {
