@@ -74,22 +74,12 @@ type Options struct {
 // the same or a newly made plan: the end is the same. An error means that it stopped in
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) (err error) {
-	a := &applier{o: o, steps: make(map[verify.JobKey]*Step, len(p.Steps)), waiting: map[queueKey][]*Step{}, w: newWriter(p, o)}
-	steps := slices.Clone(p.Steps) // what becomes of them is noted in them, and the plan may be used by others
-	for i := range steps {
-		s := &steps[i]
-		switch {
-		case s.Key != "":
-		case s.Action == verify.Hold:
-			a.outcome(s, Held, s.Reason)
-		default:
-			a.steps[verify.JobKey{DB: s.DB, ID: s.JobID}] = s
-		}
-	}
+	a := &applier{o: o, waiting: map[queueKey][]*task{}, w: newWriter(p, o)}
+	a.tasks = newTasks(p.Steps, func(s *Step) { a.outcome(s, Held, s.Reason) })
 	if err := settle(ctx, p, o); err != nil {
 		return err
 	}
-	a.total = len(a.steps)
+	a.total = len(a.tasks.all)
 	if a.total == 0 {
 		return nil
 	}
@@ -123,7 +113,7 @@ func newWriter(p *Plan, o Options) writer {
 type applier struct {
 	o           Options
 	w           writer
-	steps       map[verify.JobKey]*Step
+	tasks       *tasks
 	total, done int
 	parcels     load                // what goes by bulk.lua
 	blocks      load                // what goes by restore.lua
@@ -133,7 +123,7 @@ type applier struct {
 	inOrder     bool                // one batch is done with before the next is sent
 	broken      bool                // one broke off
 	deferred    []*job.Row
-	waiting     map[queueKey][]*Step // prepared, to be placed
+	waiting     map[queueKey][]*task // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
 	ended       []*job.Row           // jobs that waited again and have ended once more
 }
@@ -154,11 +144,7 @@ func (a *applier) progress() {
 
 // registerQueues puts back the queues' names, where any of their jobs come back.
 func (a *applier) registerQueues(ctx context.Context) error {
-	wanted := map[int32]bool{}
-	for k := range a.steps {
-		wanted[k.DB] = true
-	}
-	for db := range wanted {
+	for _, db := range a.tasks.dbs() {
 		names := a.o.Registered[fmt.Sprint(db)]
 		if len(names) == 0 {
 			continue
@@ -196,12 +182,12 @@ func (a *applier) writeJobs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s := a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]
-		if s == nil {
+		t := a.tasks.at(row)
+		if t == nil {
 			continue
 		}
-		s.found = true
-		if s.Action == verify.Start {
+		t.found = true
+		if t.Action == verify.Start {
 			a.ended = append(a.ended, row)
 			continue
 		}
@@ -209,7 +195,7 @@ func (a *applier) writeJobs(ctx context.Context) error {
 			a.deferred = append(a.deferred, row)
 			continue
 		}
-		if err := a.add(ctx, row, s); err != nil {
+		if err := a.add(ctx, row, t); err != nil {
 			return err
 		}
 	}
@@ -218,16 +204,16 @@ func (a *applier) writeJobs(ctx context.Context) error {
 	}
 	a.inOrder = true
 	for _, row := range parentsFirst(a.deferred) {
-		if err := a.add(ctx, row, a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]); err != nil {
+		if err := a.add(ctx, row, a.tasks.of(row.DB, row.ID)); err != nil {
 			return err
 		}
 	}
 	if err := a.flush(ctx); err != nil {
 		return err
 	}
-	for _, s := range a.steps {
-		if !s.found {
-			a.outcome(s, Failed, "the snapshot has no such job")
+	for i := range a.tasks.all {
+		if t := &a.tasks.all[i]; !t.found {
+			a.outcome(t.Step, Failed, "the snapshot has no such job")
 			a.progress()
 		}
 	}

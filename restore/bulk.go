@@ -23,6 +23,9 @@ type parcel struct {
 	results   []byte
 }
 
+// held reports whether the place is a queue's list.
+func (p *parcel) held() bool { return p.place != "" && !p.registry }
+
 // size is how many bytes of it go to the server, about.
 func (p *parcel) size() int { return len(p.payload) + len(p.results) + 2*len(p.id) + len(p.what) }
 
@@ -89,34 +92,75 @@ func (w *writer) placed(p *parcel, row *job.Row, s *Step) bool {
 	return true
 }
 
-// bulkCall puts parcels together.
+// bulkCall puts parcels together, which are in the order of their places.
 func (w *writer) bulkCall(batch []pending) Call {
-	keys := append(make([]string, 0, 4+2*len(batch)), w.ledger, w.schema.QueuesKey())
-	streams := 0
-	for i := range batch {
-		keys = append(keys, batch[i].parcel.hash)
-		if batch[i].parcel.stream != "" {
-			streams++
-		}
-	}
-	args := append(make([]any, 0, 5+5*len(batch)+3*streams), w.life, sign(statePlaced, w.now), JobEntry(""), len(batch), streams)
+	n := len(batch)
+	keys := append(make([]string, 0, 2+2*n), w.ledger, w.schema.QueuesKey())
+	args := append(make([]any, 0, 8+7*n), w.life, n, 0, 0, 0, 0)
+	counts := [4]int{} // expiries, registries, lists, streams
+	placed := any(sign(statePlaced, w.now))
 	for i := range batch {
 		p := batch[i].parcel
-		args = append(args, p.id, p.place, p.what, p.expireAt, p.payload)
+		keys = append(keys, p.hash)
+		args = append(args, JobEntry(p.id))
+		if p.held() {
+			args = append(args, p.what)
+		} else {
+			args = append(args, placed)
+		}
+	}
+	for i := range batch {
+		args = append(args, batch[i].parcel.payload)
+	}
+	for i := range batch {
+		if p := batch[i].parcel; p.expireAt != 0 {
+			args = append(args, i+1, p.expireAt)
+			counts[0]++
+		}
 	}
 	for i := range batch {
 		if p := batch[i].parcel; p.stream != "" {
-			keys, args = append(keys, p.stream), append(args, i+1, p.streamEnd, p.results)
+			keys = append(keys, p.stream)
+			counts[3]++
 		}
 	}
-	named := map[string]bool{}
-	for i := range batch {
-		if p := batch[i].parcel; p.registry && !named[p.place] {
-			named[p.place] = true
-			keys = append(keys, p.place)
+	places(batch, func(first, last int, p *parcel) {
+		if p.registry {
+			keys, args = append(keys, p.place), append(args, first+1, last+1)
+			for i := first; i <= last; i++ {
+				args = append(args, batch[i].parcel.what, batch[i].parcel.id)
+			}
+			counts[1]++
 		}
+	})
+	places(batch, func(first, last int, p *parcel) {
+		if p.held() {
+			args = append(args, first+1, last+1, p.place)
+			counts[2]++
+		}
+	})
+	for i := range batch {
+		if p := batch[i].parcel; p.stream != "" {
+			args = append(args, i+1, p.streamEnd, p.results)
+		}
+	}
+	for i, n := range counts {
+		args[2+i] = n
 	}
 	return Call{Keys: keys, Args: args}
+}
+
+// places tells of the jobs of each place: of the first and the last, by their numbers, and
+// of one of them.
+func places(batch []pending, each func(first, last int, p *parcel)) {
+	for first := 0; first < len(batch); {
+		last := first
+		for last+1 < len(batch) && batch[last+1].parcel.place == batch[first].parcel.place {
+			last++
+		}
+		each(first, last, batch[first].parcel)
+		first = last + 1
+	}
 }
 
 // untouched reads what bulk.lua answered: the jobs, of so many, that it left for a closer
@@ -145,7 +189,7 @@ func (a *applier) bulkReply(jobs []pending, reply any) (left []pending) {
 	numbers, err := untouched(reply, len(jobs))
 	if err != nil {
 		for i := range jobs {
-			a.outcome(jobs[i].step, Failed, plain(err.Error()))
+			a.outcome(jobs[i].task.Step, Failed, plain(err.Error()))
 			a.progress()
 		}
 		return nil

@@ -2,105 +2,143 @@
 -- in queues: as restore.lua does, with few commands for many jobs. What is not as simple as
 -- that is left untouched, for restore.lua. See restore/bulk.go.
 --
--- KEYS: ledger, the set of queues, each job's hash, then each stream of results, then the
---       registries
--- ARGV: ledger's life in seconds, what to sign for a job that has a registry, what comes
---       before an id in the ledger's fields, n and m, how many jobs and streams there are,
---       then for each job: id, place ('' for none): the list to register among the queues,
---       or the registry, what to sign, or its score there, the hash's expiry in ms (0: none)
---       and its payload,
---       then for each stream: the number of its job, its expiry and payload
+-- KEYS: ledger, the set of queues, each job's hash, then each stream of results, then each
+--       registry
+-- ARGV: ledger's life in seconds; how many jobs, expiries, registries, lists and streams
+--       there are, then
+--       for each job: its field in the ledger, and what to sign there,
+--       for each job: its hash's payload,
+--       for each expiry: the number of its job, and the instant in ms,
+--       for each registry: the numbers of the first and the last of its jobs, and for each of
+--         these its score and id,
+--       for each list: the numbers of the first and the last of its jobs, and its key, which
+--         is to be registered among the queues,
+--       for each stream: the number of its job, its expiry (0: none) and payload
 -- Replies with the numbers of the jobs that were left untouched.
 local keys, args = KEYS, ARGV
-local ledger, queues = keys[1], keys[2]
-local life, placed, prefix = args[1], args[2], args[3]
-local jobs, streams = tonumber(args[4]), tonumber(args[5])
-local head, each = 5, 5
+local ledger = keys[1]
+local jobs, expiries = tonumber(args[2]), tonumber(args[3])
+local registries, lists, streams = tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
+local signs = 7
+local payloads = signs + 2 * jobs - 1 -- before the first
+local at = payloads + jobs + 1
 
+-- left has the jobs that are left untouched, by their numbers.
+local left = {}
 local entries = {}
 for i = 1, jobs do
-  entries[i] = prefix .. args[head + each * (i - 1) + 1]
+  entries[i] = args[signs + 2 * (i - 1)]
 end
 local signed = redis.call('HMGET', ledger, unpack(entries))
-
--- held says that what is to be signed, or is a score, is "held:…": the place is a list.
-local function held(what)
-  return string.byte(what) == 104
-end
-
-local takers = {[''] = true}
--- takes says whether a registry is one, or is not there.
-local function takes(place)
-  if takers[place] == nil then
-    takers[place] = type(redis.pcall('ZSCORE', place, '')) ~= 'table'
+for i = 1, jobs do
+  if signed[i] then
+    left[i] = true
   end
-  return takers[place]
 end
 
-local made = {}
+local expiry = {}
+for _ = 1, expiries do
+  expiry[tonumber(args[at])] = args[at + 1]
+  at = at + 2
+end
+
+local places = {} -- of each registry: first, last, where its scores begin
+for n = 1, registries do
+  local first, last = tonumber(args[at]), tonumber(args[at + 1])
+  places[n] = {first, last, at + 2}
+  at = at + 2 + 2 * (last - first + 1)
+  if type(redis.pcall('ZSCORE', keys[2 + jobs + streams + n], '')) == 'table' then -- no registry
+    for i = first, last do
+      left[i] = true
+    end
+  end
+end
+
 local passing, expire = {}, {} -- numbers and keys of what has an expiry
 for i = 1, jobs do
-  local at = head + each * (i - 1)
-  local what, expiry = args[at + 3], args[at + 4]
-  if not signed[i] and (held(what) or takes(args[at + 2])) then
-    local key = keys[2 + i]
-    made[i] = not redis.pcall('RESTORE', key, expiry, args[at + 5], 'ABSTTL').err
-    if made[i] and expiry ~= '0' then
+  if not left[i] then
+    local key, ms = keys[2 + i], expiry[i]
+    local reply
+    if ms then
+      reply = redis.pcall('RESTORE', key, ms, args[payloads + i], 'ABSTTL')
       passing[#passing + 1], expire[#expire + 1] = i, key
+    else
+      reply = redis.pcall('RESTORE', key, '0', args[payloads + i])
+    end
+    if reply.err then
+      left[i] = true
     end
   end
 end
 -- A value whose time has passed is answered with OK and not created.
 if #expire > 0 and redis.call('EXISTS', unpack(expire)) < #expire then
   for n, i in ipairs(passing) do
-    made[i] = redis.call('EXISTS', expire[n]) == 1
+    left[i] = left[i] or redis.call('EXISTS', expire[n]) == 0
   end
 end
 
-local at = head + each * jobs
+local from = at
+for _ = 1, lists do
+  at = at + 3
+end
 for n = 1, streams do
-  local i = tonumber(args[at + 1])
-  if made[i] then -- live's own results, if there are any, are newer
-    local reply = redis.pcall('RESTORE', keys[2 + jobs + n], args[at + 2], args[at + 3], 'ABSTTL')
+  local i = tonumber(args[at])
+  if not left[i] then -- live's own results, if there are any, are newer
+    local reply = redis.pcall('RESTORE', keys[2 + jobs + n], args[at + 1], args[at + 2], 'ABSTTL')
     if reply.err and not string.find(reply.err, 'BUSYKEY', 1, true) then
       redis.call('DEL', keys[2 + i]) -- made by this very call: nobody has seen it
-      made[i] = false
+      left[i] = true
     end
   end
   at = at + 3
 end
 
-local untouched, signs = {}, {}
-local lists, registries = {}, {}
+local untouched = {}
 for i = 1, jobs do
-  if made[i] then
-    local at = head + each * (i - 1)
-    local place, what = args[at + 2], args[at + 3]
-    signs[#signs + 1] = entries[i]
-    if held(what) then
-      lists[place] = true
-      signs[#signs + 1] = what
-    else
-      signs[#signs + 1] = placed
-      if place ~= '' then
-        local add = registries[place] or {'ZADD', place, 'NX'}
-        registries[place] = add
-        add[#add + 1] = what
-        add[#add + 1] = args[at + 1]
-      end
-    end
-  else
+  if left[i] then
     untouched[#untouched + 1] = i
   end
 end
-for _, add in pairs(registries) do
-  redis.call(unpack(add))
+
+-- made returns the pairs of arguments, from that one on, of those jobs that were made.
+local function made(first, last, from)
+  if #untouched == 0 then
+    return unpack(args, from, from + 2 * (last - first) + 1)
+  end
+  local pairs = {}
+  for i = first, last do
+    if not left[i] then
+      pairs[#pairs + 1] = args[from + 2 * (i - first)]
+      pairs[#pairs + 1] = args[from + 2 * (i - first) + 1]
+    end
+  end
+  return unpack(pairs)
 end
-for list in pairs(lists) do
-  redis.call('SADD', queues, list)
+
+-- any reports whether any of those jobs was made.
+local function any(first, last)
+  for i = first, last do
+    if not left[i] then
+      return true
+    end
+  end
+  return false
 end
-if #signs > 0 then
-  redis.call('HSET', ledger, unpack(signs))
-  redis.call('EXPIRE', ledger, life)
+
+if #untouched == jobs then
+  return untouched
 end
+for n = 1, registries do
+  local first, last, from = unpack(places[n])
+  if any(first, last) then
+    redis.call('ZADD', keys[2 + jobs + streams + n], 'NX', made(first, last, from))
+  end
+end
+for n = 0, lists - 1 do
+  if any(tonumber(args[from + 3 * n]), tonumber(args[from + 3 * n + 1])) then
+    redis.call('SADD', keys[2], args[from + 3 * n + 2])
+  end
+end
+redis.call('HSET', ledger, made(1, jobs, signs))
+redis.call('EXPIRE', ledger, args[1])
 return untouched

@@ -59,7 +59,7 @@ func TestResultsThatAreRefusedAmongManyJobs(t *testing.T) {
 	spoilt := 0
 	m := &middleman{conn: connect(t, s, ""), calls: func(_ int, calls []restore.Call) {
 		for _, c := range calls {
-			if p, ok := c.Args[len(c.Args)-1].([]byte); ok && c.Args[4] != 0 {
+			if p, ok := c.Args[len(c.Args)-1].([]byte); ok && c.Args[5] != 0 {
 				p[len(p)-1] ^= 1 // of the checksum
 				spoilt++
 			}
@@ -110,7 +110,7 @@ func TestAnswersInNoKnownForm(t *testing.T) {
 	s := redistest.Start(t)
 	fill(s, 200)
 	d := take(t, s)
-	for _, r := range []any{"OK", []any{int64(0)}, []any{int64(33)}, []any{"1"}, []any{int64(2), int64(1)}, slices.Repeat([]any{int64(1)}, 40), errors.New("ERR no")} {
+	for _, r := range []any{"OK", []any{int64(0)}, []any{int64(65)}, []any{"1"}, []any{int64(2), int64(1)}, slices.Repeat([]any{int64(1)}, 80), errors.New("ERR no")} {
 		s.Do("FLUSHALL")
 		m := &middleman{conn: connect(t, s, ""), reply: func(replies []any) {
 			for i := range replies {

@@ -52,8 +52,8 @@ func (a *applier) triggerBatch(ctx context.Context, parents []*job.Row) error {
 			return err
 		}
 		for _, p := range parents[:n] {
-			if s := a.steps[verify.JobKey{DB: p.DB, ID: p.ID}]; s.Action == verify.Start {
-				a.finished(s)
+			if t := a.tasks.of(p.DB, p.ID); t.Action == verify.Start {
+				a.finished(t.Step)
 				a.progress()
 			}
 		}

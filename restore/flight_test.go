@@ -42,7 +42,7 @@ func TestManyJobsShareACall(t *testing.T) {
 		if out.err != nil || len(out.with(restore.Restored)) != 900 || !slices.IsSorted(out.progress) {
 			t.Fatalf("as user %q: %v, %d restored", user, out.err, len(out.with(restore.Restored)))
 		}
-		if calls < 128+900/32-4 || calls > 2*(128+1024/32) {
+		if calls < 128+900/64-4 || calls > 2*(128+1024/32) {
 			t.Errorf("as user %q: %d calls", user, calls)
 		}
 		same(t, "as user "+user, without(look(t, s)), want)

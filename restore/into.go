@@ -243,7 +243,11 @@ func (f *filler) whole(ctx context.Context, rec *keyspace.Record, mask job.PartN
 		r := *rec
 		r.Key, r.Meta = slices.Clone(rec.Key), slices.Clone(rec.Meta)
 		r.Raw = p[1+len(rec.Meta):][:len(rec.Raw)] // should RESTORE be refused
-		return f.add(ctx, filling{rec: r, commands: [][]any{{"RESTORE", r.Key, r.ExpireAt, p, "ABSTTL"}}, exact: true})
+		command := []any{"RESTORE", r.Key, r.ExpireAt, p}
+		if r.ExpireAt != 0 {
+			command = append(command, "ABSTTL")
+		}
+		return f.add(ctx, filling{rec: r, commands: [][]any{command}, exact: true})
 	}
 	e := filling{rec: own(rec)}
 	var err error

@@ -138,7 +138,7 @@ func (a *applier) key(ctx context.Context, k *index.KeyRow, s *Step) error {
 			a.outcome(s, Failed, err.Error())
 			return nil
 		}
-		again, err := a.read(a.launch(ctx, []pending{{row: &job.Row{DB: k.DB}, step: s, block: b, fields: a.w.fields}}, true))
+		again, err := a.read(a.launch(ctx, []pending{{row: &job.Row{DB: k.DB}, task: &task{Step: s}, block: b, fields: a.w.fields}}, true))
 		if err != nil || len(again) == 0 {
 			return err
 		}

@@ -59,9 +59,6 @@ type Step struct {
 	WaitsFor []string       `json:"waits_for,omitempty"`  // parents that have not ended, though live may not have them
 	Raw      *rawNames      `json:"raw,omitempty"`        // of the names above, those that are no UTF-8
 	position int64
-	found    bool // the snapshot has the job
-	placed   bool // its id stands in its queue already
-	others   bool // and no run of a restore put it there
 }
 
 // rawNames carries names that a JSON string cannot, in base64.

@@ -76,9 +76,7 @@ func TestAPlanIsReadAsItWasWritten(t *testing.T) {
 func TestAPlannersStepsSurviveTheFile(t *testing.T) {
 	p := restore.NewPlanner(everything)
 	snap := []*job.Row{queued("a", 0), queued("b", 1), queued("c", 2)}
-	for _, id := range []string{"a", "c"} {
-		p.Add(known(lost(id, job.Queued), snap))
-	}
+	p.Add([]verify.Finding{*known(lost("a", job.Queued), snap), *known(lost("c", job.Queued), snap)})
 	p.Survivors().Note(0, "q", 1)
 	steps, err := p.Steps(func() verify.Rows { return rows(snap...) })
 	if err != nil {

@@ -72,7 +72,7 @@ type Planner struct {
 	steps      []Step
 	survivors  *Survivors
 	follows    map[int][]string       // by step, the jobs it waits for at the snapshot
-	unfinished map[verify.JobKey]bool // jobs to act on that have not ended, selected or not
+	unfinished map[verify.JobKey]bool // jobs to act on that others wait for and that have not ended, selected or not
 	counts     map[verify.Verdict]int
 }
 
@@ -84,27 +84,36 @@ func NewPlanner(sel Selection) *Planner {
 // Survivors is to be told of ids still in their queue, as verify.Context.Survivor.
 func (p *Planner) Survivors() *Survivors { return p.survivors }
 
-// AddAll takes findings, in order.
-func (p *Planner) AddAll(findings []verify.Finding) {
+// Add takes all findings, piece by piece, in order. It is called once, and lets go of each
+// piece when it has it.
+func (p *Planner) Add(pieces ...[]verify.Finding) {
 	n := 0
-	for i := range findings {
-		if f := &findings[i]; f.Action != verify.None && p.sel.Has(f) {
-			n++
+	for _, piece := range pieces {
+		for i := range piece {
+			f := &piece[i]
+			if f.Action != verify.None && p.sel.Has(f) {
+				n++
+				for _, parent := range f.Follows {
+					p.unfinished[verify.JobKey{DB: f.DB, ID: parent}] = false
+				}
+			}
 		}
 	}
 	p.steps = slices.Grow(p.steps, n)
-	for i := range findings {
-		p.Add(&findings[i])
+	for at, piece := range pieces {
+		for i := range piece {
+			p.add(&piece[i])
+		}
+		pieces[at] = nil
 	}
 }
 
-// Add takes the next finding.
-func (p *Planner) Add(f *verify.Finding) {
+func (p *Planner) add(f *verify.Finding) {
 	p.counts[f.Verdict]++
 	if f.Action == verify.None {
 		return
 	}
-	if !f.Status.Ended() {
+	if _, awaited := p.unfinished[f.Key()]; awaited && !f.Status.Ended() {
 		p.unfinished[f.Key()] = true
 	}
 	if p.sel.Has(f) {
@@ -157,23 +166,18 @@ func (p *Planner) Steps(rows func() verify.Rows) ([]Step, error) {
 }
 
 // rank notes where in its queue the job stood.
-func (s *Step) rank(places []job.Place) {
+func (s *Step) rank(p *job.Place) {
 	s.Order, s.position, s.List = headRank, noPlace, s.Queue
-	for _, kind := range []job.PlaceKind{job.InQueue, job.InCompact, job.InIntermediate} {
-		i := slices.IndexFunc(places, func(p job.Place) bool { return p.Kind == kind })
-		if i < 0 {
-			continue
-		}
-		p := &places[i]
-		if kind == job.InQueue {
-			s.Order, s.position = listRank+p.Position, p.Position
-		} else {
-			s.Order = headRank + 1 + p.Position
-		}
-		if kind != job.InCompact { // whose ids belong to their jobs' own queues
-			s.List = p.Queue
-		}
+	if p == nil {
 		return
+	}
+	if p.Kind == job.InQueue {
+		s.Order, s.position = listRank+p.Position, p.Position
+	} else {
+		s.Order = headRank + 1 + p.Position
+	}
+	if p.Kind != job.InCompact { // whose ids belong to their jobs' own queues
+		s.List = p.Queue
 	}
 }
 

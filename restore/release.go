@@ -31,7 +31,7 @@ func (p Pace) set() bool { return p.PerSecond > 0 || p.MaxDepth > 0 }
 // returning is a queue on its way back.
 type returning struct {
 	key   queueKey
-	steps []*Step
+	steps []*task
 	next  int    // the first that is not placed
 	last  string // the id placed last, by this run
 	after string // the one that next has to follow: a survivor, or one placed by whichever run
@@ -46,7 +46,7 @@ func (a *applier) release(ctx context.Context) error {
 		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
 	}) {
 		steps := a.waiting[k]
-		slices.SortFunc(steps, func(x, y *Step) int {
+		slices.SortFunc(steps, func(x, y *task) int {
 			return cmp.Or(cmp.Compare(x.Order, y.Order), cmp.Compare(x.JobID, y.JobID))
 		})
 		queues = append(queues, &returning{key: k, steps: steps})
@@ -71,7 +71,7 @@ func (a *applier) releaseSome(ctx context.Context, q *returning, most int) error
 		q.after = s.After
 	}
 	if s.placed {
-		a.outcome(s, Skipped, map[bool]string{false: putBack, true: liveHas}[s.others])
+		a.outcome(s.Step, Skipped, map[bool]string{false: putBack, true: liveHas}[s.others])
 		q.after = s.JobID
 		q.next++
 		a.left(q)
@@ -184,7 +184,7 @@ func (a *applier) unplaced(err error) error {
 
 // place puts ids that belong together into their queue, behind pivot or, if that has left
 // it, behind the other. It returns the last that is in its place.
-func (a *applier) place(ctx context.Context, k queueKey, steps []*Step, pivot, instead string) (last string, err error) {
+func (a *applier) place(ctx context.Context, k queueKey, steps []*task, pivot, instead string) (last string, err error) {
 	names := a.o.Schema.VersionFields()
 	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)},
 		Args: []any{pivot, instead, a.o.Now().UnixMilli(), len(names)}}
@@ -209,21 +209,21 @@ func (a *applier) place(ctx context.Context, k queueKey, steps []*Step, pivot, i
 			reason = plain(err.Error())
 		}
 		for _, s := range steps {
-			a.outcome(s, Failed, "its data is back, but not its place: "+reason)
+			a.outcome(s.Step, Failed, "its data is back, but not its place: "+reason)
 		}
 		return "", nil
 	}
 	for i, s := range steps {
 		switch list[i] {
 		case statePlaced:
-			a.finished(s)
+			a.finished(s.Step)
 			last = s.JobID
 		case "gone":
-			a.outcome(s, Skipped, "its own expiry passed while it was put back")
+			a.outcome(s.Step, Skipped, "its own expiry passed while it was put back")
 		case "changed":
-			a.outcome(s, a.refused(), "somebody else has had it since its data came back: live wins")
+			a.outcome(s.Step, a.refused(), "somebody else has had it since its data came back: live wins")
 		default:
-			a.outcome(s, Skipped, putBack)
+			a.outcome(s.Step, Skipped, putBack)
 			last = s.JobID
 		}
 	}
@@ -283,8 +283,8 @@ func (a *applier) readyCall(row *job.Row) Call {
 	}
 	c.Args = append(c.Args, len(row.Parents))
 	var awaited []string
-	if s := a.steps[verify.JobKey{DB: row.DB, ID: row.ID}]; s != nil {
-		awaited = s.WaitsFor
+	if t := a.tasks.of(row.DB, row.ID); t != nil {
+		awaited = t.WaitsFor
 	}
 	for _, parent := range row.Parents {
 		optional := 1

@@ -13,7 +13,7 @@ import (
 func (a *applier) reply(p pending, reply any, i int) (again bool) {
 	word, detail, err := words(reply, i)
 	if err != nil {
-		a.outcome(p.step, Failed, plain(err.Error()))
+		a.outcome(p.task.Step, Failed, plain(err.Error()))
 		return false
 	}
 	detail = plain(detail)
@@ -22,50 +22,50 @@ func (a *applier) reply(p pending, reply any, i int) (again bool) {
 		a.prepared(p)
 	case "ledger":
 		switch {
-		case detail == stateHeld && p.step.twofold():
+		case detail == stateHeld && p.task.twofold():
 			a.prepared(p)
-		case detail == statePlaced && p.step.held():
+		case detail == statePlaced && p.task.held():
 			a.standing(p, false)
 		default:
-			a.outcome(p.step, Skipped, putBack)
+			a.outcome(p.task.Step, Skipped, putBack)
 		}
 	case "present":
-		if p.step.Action == verify.Place && p.step.held() { // in its list, that is
+		if p.task.Action == verify.Place && p.task.held() { // in its list, that is
 			a.standing(p, true)
 			return false
 		}
-		a.outcome(p.step, a.refused(), liveHas)
+		a.outcome(p.task.Step, a.refused(), liveHas)
 	case "stub":
-		a.outcome(p.step, Held, "a worker has written to it meanwhile: let it end, then compare again")
+		a.outcome(p.task.Step, Held, "a worker has written to it meanwhile: let it end, then compare again")
 	case "changed":
 		switch {
-		case detail == stateHeld && p.step.twofold():
+		case detail == stateHeld && p.task.twofold():
 			a.prepared(p)
-		case detail == statePlaced && p.step.held():
+		case detail == statePlaced && p.task.held():
 			a.standing(p, false)
 		case detail != "":
-			a.outcome(p.step, Skipped, putBack)
+			a.outcome(p.task.Step, Skipped, putBack)
 		default:
-			a.outcome(p.step, a.refused(), "it has changed in live since the plan was made: live wins")
+			a.outcome(p.task.Step, a.refused(), "it has changed in live since the plan was made: live wins")
 		}
 	case "expired":
-		a.outcome(p.step, Skipped, "its own expiry has passed")
+		a.outcome(p.task.Step, Skipped, "its own expiry has passed")
 	case "moved":
 		// Nobody can run an id without its hash: a worker took it and threw it away.
-		if p.step.Status == job.Queued {
-			p.step.Guard, p.step.Home = verify.GuardAbsent, nil
+		if p.task.Status == job.Queued {
+			p.task.anew(func(s *Step) { s.Guard, s.Home = verify.GuardAbsent, nil })
 			return true
 		}
-		a.outcome(p.step, a.refused(), "its id waits no more")
+		a.outcome(p.task.Step, a.refused(), "its id waits no more")
 	case "refused":
 		if p.fields {
-			a.outcome(p.step, Failed, "Redis refused it: "+detail)
+			a.outcome(p.task.Step, Failed, "Redis refused it: "+detail)
 			return false
 		}
 		a.w.fields = true
 		return true
 	default:
-		a.outcome(p.step, Failed, "Redis refused it: "+detail)
+		a.outcome(p.task.Step, Failed, "Redis refused it: "+detail)
 	}
 	return false
 }
@@ -89,24 +89,24 @@ const (
 // standing notes a job whose id is in its queue already, put there by a run before or by
 // others: those behind it go by it.
 func (a *applier) standing(p pending, others bool) {
-	p.step.placed, p.step.others = true, others
+	p.task.placed, p.task.others = true, others
 	a.prepared(p)
 }
 
 // prepared notes a job whose data is in live.
 func (a *applier) prepared(p pending) {
-	if p.step.held() {
-		k := queueKey{p.step.DB, p.step.List}
-		a.waiting[k] = append(a.waiting[k], p.step)
+	if p.task.held() {
+		k := queueKey{p.task.DB, p.task.List}
+		a.waiting[k] = append(a.waiting[k], p.task)
 		return
 	}
 	switch {
 	case p.row.Status == job.Deferred:
 		a.ready = append(a.ready, p.row)
-	case p.step.ends():
+	case p.task.ends():
 		a.ended = append(a.ended, p.row)
 	}
-	a.finished(p.step)
+	a.finished(p.task.Step)
 }
 
 func (a *applier) finished(s *Step) {

@@ -141,12 +141,14 @@ func (d *taken) plan(s *redistest.Server, sel restore.Selection) *restore.Plan {
 		Now: now.at, Survivor: p.Survivors().Note,
 		Restored: func(k verify.JobKey) bool { return signed[k] != "" && restore.Settled(signed[k]) },
 		Halfway:  func(k verify.JobKey) bool { return signed[k] != "" && !restore.Settled(signed[k]) }}
+	var piece []verify.Finding
 	for f, err := range verify.Compare(rows(d.jobs...), rows(now.jobs...), c) {
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		p.Add(&f)
+		piece = append(piece, f)
 	}
+	p.Add(piece)
 	steps, err := p.Steps(func() verify.Rows { return rows(d.jobs...) })
 	if err != nil {
 		d.t.Fatal(err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -37,11 +35,8 @@ type suspended struct {
 func (a *applier) suspend(ctx context.Context) (lift func() error, err error) {
 	s := &suspended{Redis: a.o.Redis, key: a.o.Schema.SuspendKey(), now: a.o.Now}
 	lift = func() error { return s.lift(context.WithoutCancel(ctx)) }
-	wanted := map[int]bool{}
-	for k := range a.steps {
-		wanted[int(k.DB)] = true
-	}
-	for _, db := range slices.Sorted(maps.Keys(wanted)) {
+	for _, n := range a.tasks.dbs() {
+		db := int(n)
 		word, err := s.flag(ctx, db, SuspendLife)
 		if err != nil {
 			return lift, fmt.Errorf("suspend the workers: %w", err)

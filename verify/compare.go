@@ -122,7 +122,7 @@ func Compare(snap, live Rows, c Context) iter.Seq2[Finding, error] {
 func (c *Context) find(p pair) Finding {
 	f := c.judge(p.snap, p.live)
 	if p.snap != nil && f.Action != None {
-		f.Stood, f.Follows = p.snap.Places, p.snap.Parents
+		f.Stood, f.Follows = p.snap.Runs(), p.snap.Parents
 	}
 	if p.snap != nil && p.snap.Exists {
 		f.created = p.snap.CreatedAt

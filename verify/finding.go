@@ -102,17 +102,20 @@ type Finding struct {
 	ExpireAt int64      `json:"expire_at,omitempty"`
 	Moving   bool       `json:"-"` // live knows its id, so it may have been on its way when it was looked at
 	Popped   bool       `json:"-"` // a worker may have just taken it from its list
-	Orphan   []string   `json:"-"` // parents that no longer list it
-	Parents  []string   `json:"-"` // of such a job, all
 	Seen     *job.Row   `json:"-"` // the job as live has it
 	Home     *job.Place `json:"-"` // where its id waits in live: only the hash is missing
-	// Of a job to act on, by the snapshot: where its id stood, and the jobs it waited for.
-	Stood   []job.Place `json:"-"`
-	Follows []string    `json:"-"`
-	created int64       // when the snapshot's job was, Unix microseconds; 0 if it has none
-	deleted bool        // gone, though RQ would still have the record of its end
-	torn    bool        // keys of it vanished that RQ does not remove
+	// Of a job to act on, by the snapshot: where its id stood among those that were to run,
+	// nil for nowhere, and the jobs it waited for.
+	Stood   *job.Place `json:"-"`
+	Follows []string   `json:"-"`
+	created int64      // when the snapshot's job was, Unix microseconds; 0 if it has none
+	deleted bool       // gone, though RQ would still have the record of its end
+	torn    bool       // keys of it vanished that RQ does not remove
+	orphan  *orphaned  // nil for nearly all
 }
+
+// orphaned is a job that some of its parents no longer list.
+type orphaned struct{ of, parents []string }
 
 // Raw returns the bytes of a name that JSON cannot carry as a string; nil for all others.
 func Raw(name string) []byte {

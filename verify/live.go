@@ -73,6 +73,7 @@ type Options struct {
 	// is two minutes. Waiting is told before such a wait; it may be nil.
 	Patience time.Duration
 	Brief    bool // without the evidence of each finding
+	Pieces   bool // let the result have Pieces in place of Findings
 	Waiting  func(d time.Duration, jobs int)
 }
 
@@ -82,18 +83,37 @@ type Result struct {
 	Facts    lineage.Facts
 	Counts   map[Verdict]int // of those selected
 	Findings []Finding       // all that are not intact
-	Intact   map[Queue]int   // those selected that are, by queue
+	// Pieces are the findings one after the other, where they were asked for so: whoever
+	// goes through millions of them can let go of those that are done with.
+	Pieces [][]Finding
+	Intact map[Queue]int // those selected that are, by queue
 	// Settled are, where live lost anything, the jobs of the snapshot that need nothing.
 	Settled *Settled
 	// Deleted counts the jobs, of those selected, that are gone though RQ would still have
 	// the record of their end, from a server that seems to have lost nothing.
 	Deleted int
+	found   pieces
 }
 
-// Against compares a live Redis with a snapshot. If it finds anything to act on that may
+// Against compares a live Redis with a snapshot.
+func Against(ctx context.Context, o Options) (*Result, error) {
+	r, err := o.against(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.Pieces {
+		r.Pieces = r.found
+	} else {
+		r.Findings = slices.Concat(r.found...)
+	}
+	r.found = nil
+	return r, nil
+}
+
+// against looks at live as often as it takes. If it finds anything to act on that may
 // have been moving in an image that is no single instant, it looks a second time: only
 // what both looks say counts.
-func Against(ctx context.Context, o Options) (*Result, error) {
+func (o *Options) against(ctx context.Context) (*Result, error) {
 	first, atomic, err := o.look(ctx)
 	if err != nil {
 		return nil, err
@@ -134,8 +154,7 @@ func (o *Options) again(ctx context.Context, before *Result, wait time.Duration)
 // of at all is not on its way anywhere. One that a worker has just taken is in no list
 // even at a single instant.
 func (o *Options) unsettled(r *Result, atomic bool) (wait time.Duration, popped int) {
-	for i := range r.Findings {
-		f := &r.Findings[i]
+	for f := range r.found.all() {
 		if f.Action != None && f.Moving && (!atomic || f.Action == Place) {
 			wait = max(wait, settle)
 		}
@@ -153,14 +172,13 @@ func (o *Options) counts(f *Finding) bool { return o.Select == nil || o.Select(f
 
 // agree takes back what only the second look says.
 func (o *Options) agree(first, second *Result) {
-	said := map[JobKey]Finding{}
-	for _, f := range first.Findings {
+	said := map[JobKey]*Finding{}
+	for f := range first.found.all() {
 		if f.Action != None {
 			said[f.Key()] = f
 		}
 	}
-	for i := range second.Findings {
-		f := &second.Findings[i]
+	for f := range second.found.all() {
 		before, ok := said[f.Key()]
 		if f.Action == None || ok && before.Verdict == f.Verdict && before.Action == f.Action {
 			continue
@@ -287,7 +305,7 @@ func (r *Result) take(o *Options, c *Context, f *Finding) {
 		}
 	}
 	if f.Verdict != Intact {
-		r.Findings = append(r.Findings, *f)
+		r.found.add(*f)
 	} else if counts {
 		r.Intact[f.In()]++
 	}
@@ -304,8 +322,10 @@ func (r *Result) settle(c *Context, f *Finding) {
 
 // outlived settles the findings about jobs whose children tell that they ended.
 func (r *Result) outlived(o *Options, c *Context) {
-	for i := range r.Findings {
-		f := &r.Findings[i]
+	if len(c.signs.ended) == 0 {
+		return
+	}
+	for f := range r.found.all() {
 		child, ok := c.signs.ended[f.Key()]
 		if !ok || f.Status.Ended() || f.Action == None || f.Seen != nil || f.Verdict == Misplaced {
 			continue

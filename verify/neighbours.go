@@ -15,10 +15,8 @@ const mostDoubted = 16
 // on both sides, and tells of it.
 func (f *Few) neighbours(ctx context.Context, r *Result, survivor func(db int32, queue string, position int64)) error {
 	spots := map[queueName][]int64{}
-	for i := range r.Findings {
-		fd := &r.Findings[i]
-		if at := slices.IndexFunc(fd.Stood, func(p job.Place) bool { return p.Kind == job.InQueue }); fd.Action != None && at >= 0 {
-			p := &fd.Stood[at]
+	for fd := range pieces(append(slices.Clip(r.Pieces), r.Findings)).all() {
+		if p := fd.Stood; fd.Action != None && p != nil && p.Kind == job.InQueue {
 			spots[queueName{fd.DB, p.Queue}] = append(spots[queueName{fd.DB, p.Queue}], p.Position)
 		}
 	}

@@ -17,7 +17,7 @@ func (c *Context) judgeParts(s, l *job.Row) Finding {
 		}
 		if orphan := missing(l.Parents, l.ListedBy, s.ListedBy); orphan != nil {
 			f := finding(s, Misplaced, Place, "a job it waits for no longer knows of it: nothing would ever start it")
-			f.Orphan, f.Parents = orphan, l.Parents
+			f.orphan = &orphaned{of: orphan, parents: l.Parents}
 			return f
 		}
 	}
@@ -45,20 +45,20 @@ func missing(parents, now, then []string) []string {
 // the last found no child to start.
 func (r *Result) orphans(o *Options, live Rows) error {
 	parents, open := map[JobKey]job.Status{}, map[JobKey]bool{}
-	for i := range r.Findings {
-		f := &r.Findings[i]
-		if f.Action != None && f.Status != "" && !f.Status.Ended() {
-			open[f.Key()] = true // it is held, or comes back: it has not ended
-		}
-		if f.Orphan == nil {
-			continue
-		}
-		for _, p := range f.Parents {
-			parents[JobKey{f.DB, p}] = ""
+	for f := range r.found.all() {
+		if f.orphan != nil {
+			for _, p := range f.orphan.parents {
+				parents[JobKey{f.DB, p}] = ""
+			}
 		}
 	}
 	if len(parents) == 0 {
 		return nil
+	}
+	for f := range r.found.all() {
+		if _, asked := parents[f.Key()]; asked && f.Action != None && f.Status != "" && !f.Status.Ended() {
+			open[f.Key()] = true // it is held, or comes back: it has not ended
+		}
 	}
 	for row, err := range live {
 		if err != nil {
@@ -69,8 +69,8 @@ func (r *Result) orphans(o *Options, live Rows) error {
 			parents[k] = row.Status
 		}
 	}
-	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool {
-		if f.Orphan == nil {
+	r.found.remove(func(f Finding) bool {
+		if f.orphan == nil {
 			return false
 		}
 		// Deleted while a worker had it, a job comes back at its end, without its children.
@@ -86,7 +86,7 @@ func (r *Result) orphans(o *Options, live Rows) error {
 		unknown := func(p string) bool {
 			return pending(p) || forgot(p) || parents[JobKey{f.DB, p}] == "" && r.Lineage.Mode == lineage.Complete
 		}
-		settled := !slices.ContainsFunc(f.Orphan, pending) && slices.ContainsFunc(f.Parents, unknown)
+		settled := !slices.ContainsFunc(f.orphan.of, pending) && slices.ContainsFunc(f.orphan.parents, unknown)
 		if settled && o.counts(&f) {
 			r.Counts[f.Verdict]--
 			r.Counts[Intact]++

@@ -89,7 +89,7 @@ func run(size string, runs int, only, work, doc, program string) error {
 }
 
 // allRows are in the order of the table.
-var allRows = slices.Concat(rows, neighbourRows, restoreRows)
+var allRows = slices.Concat(rows, neighbourRows, restoreRows, floorRows)
 
 // result is what one row came to.
 type result struct {

@@ -284,16 +284,25 @@ func (b *bench) storedDump(store string) (float64, error) {
 	return 0, errors.New("the snapshot lists no dump")
 }
 
-// restores writes the commands that put every key of a server back, as redis-cli --pipe
-// reads them.
+// restores writes the commands that put the keys of jobs back, as redis-cli --pipe reads
+// them.
 func restores(s *server, path string) error {
+	return dumped(s, "rq:job:*", path, func(w *pipeline, keys, dumps []string) {
+		for i, k := range keys {
+			w.command("RESTORE", k, "0", dumps[i])
+		}
+	})
+}
+
+// dumped writes commands about the keys that match, a page at a time.
+func dumped(s *server, match, path string, each func(w *pipeline, keys, dumps []string)) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	w := &pipeline{Writer: bufio.NewWriterSize(f, 1<<20)}
 	ctx := context.Background()
-	err = scan(s, "rq:job:*", func(keys []string) error {
+	err = scan(s, match, func(keys []string) error {
 		p := s.Pipeline()
 		dumps := make([]*redis.StringCmd, len(keys))
 		for i, k := range keys {
@@ -302,9 +311,11 @@ func restores(s *server, path string) error {
 		if _, err := p.Exec(ctx); err != nil {
 			return err
 		}
-		for i, k := range keys {
-			w.command("RESTORE", k, "0", dumps[i].Val())
+		texts := make([]string, len(dumps))
+		for i, d := range dumps {
+			texts[i] = d.Val()
 		}
+		each(w, keys, texts)
 		return nil
 	})
 	return errors.Join(err, w.Flush(), f.Close())

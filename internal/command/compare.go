@@ -43,6 +43,7 @@ type comparison struct {
 	redis    *liveRedis
 	index    *picked
 	rows     func() iter.Seq2[*job.Row, error]
+	fetch    *fetch // nil where nothing is put back
 	close    func()
 }
 
@@ -173,7 +174,15 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 		}
 	}
 	result, err := e.against(c, cmp, verify.Options{
-		Live: cmp.redis, Select: func(f *verify.Finding) bool { seen.note(f); return sel.Has(f) }, Rows: cmp.rows, Schema: e.schema, Policy: pol, Queues: queues, ExtendTTL: c.Bool("extend-ttl"), Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Live: cmp.redis, Select: func(f *verify.Finding) bool {
+			seen.note(f)
+			has := sel.Has(f)
+			if has {
+				cmp.fetch.note(f)
+			}
+			return has
+		}, Rows: cmp.rows, Schema: e.schema, Policy: pol, Queues: queues, ExtendTTL: c.Bool("extend-ttl"), Started: started, Assume: mode, Now: e.now, Survivor: planner.Survivors().Note,
+		Pieces:   c.String("report") == "" && !c.Bool("json"),
 		Brief:    !(evident(c) || c.Bool("json") || c.String("out") != "" || c.String("report") != ""),
 		Patience: c.Duration("patience"), Waiting: func(d time.Duration, jobs int) {
 			e.stopProgress()
@@ -189,10 +198,9 @@ func (e *env) plan(c *cli.Context, cmp *comparison) (*verify.Result, *restore.Pl
 	if err := seen.missing(m); err != nil {
 		return nil, nil, err
 	}
-	planner.AddAll(result.Findings)
-	if c.String("report") == "" && !c.Bool("json") {
-		result.Findings = nil // they can be millions, and the plan has what is to be done
-	}
+	pieces := append(result.Pieces, result.Findings)
+	result.Pieces = nil // they can be millions, and the plan has what is to be done
+	planner.Add(pieces...)
 	steps, err := planner.Steps(cmp.rows)
 	if err != nil {
 		return nil, nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -204,7 +203,7 @@ func unpackTo(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("unpack the dump of %s: %w", m.ID, err), r.Close())
 	}
-	_, err = io.Copy(f, r)
+	_, err = snapshot.Copy(f, r)
 	if err == nil {
 		err = r.Close()
 	} else {

@@ -149,8 +149,8 @@ for i in range(600): queue('q').enqueue('tasks.note', i, job_id='o%03d' % i)
 	for i := range 600 {
 		ids = append(ids, fmt.Sprintf("o%03d", i))
 	}
-	// The queues, 128 jobs one a call, the others by the 32, their places.
-	for _, n := range []int{1, 127, 128, 129, 130, 131, 135, 143, 144} {
+	// The queues, 128 jobs one a call, the others by the 64, their places.
+	for _, n := range []int{1, 127, 128, 129, 130, 131, 133, 136, 137} {
 		v.s.Do("FLUSHALL")
 		v.rq(`
 for n in ('new1', 'new2'): queue('q').enqueue('tasks.note', job_id=n)

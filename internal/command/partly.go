@@ -38,7 +38,7 @@ func partly(out *restoreOut, err error) error {
 			break
 		}
 	}
-	err = fmt.Errorf("refused by Redis: %d of %d: %s", failed, len(out.Outcomes), why)
+	err = fmt.Errorf("refused by Redis: %d of %d: %s", failed, out.total, why)
 	if next := afterRefusal(why); next != "" {
 		err = &advice{err, next}
 	}

@@ -23,6 +23,9 @@ type restoreOut struct {
 	Mode     lineage.Mode           `json:"mode"`
 	Counts   map[restore.Result]int `json:"counts"`
 	Outcomes []restore.Outcome      `json:"outcomes"`
+	// brief keeps of each result only as many outcomes as text shows.
+	brief bool
+	total int // outcomes, kept or not
 }
 
 func (e *env) restoreCommand() *cli.Command {
@@ -83,6 +86,11 @@ func (e *env) restore(c *cli.Context) error {
 		return err
 	}
 	defer cmp.close()
+	if c.Bool("apply") {
+		cmp.fetch = newFetch(c.Context, cat, m, c.String("temp-dir"))
+		defer cmp.fetch.close()
+	}
+	defer spare(m)()
 	progress := e.startProgress(c.Bool("quiet"))
 	result, plan, err := e.choose(c, cmp, reviewed)
 	if err != nil {
@@ -209,28 +217,19 @@ func newRestoreOut(p *restore.Plan, applied bool) *restoreOut {
 
 func (o *restoreOut) add(x restore.Outcome) {
 	o.Counts[x.Result]++
-	o.Outcomes = append(o.Outcomes, x)
+	o.total++
+	if !o.brief || o.Counts[x.Result] <= maxLines {
+		o.Outcomes = append(o.Outcomes, x)
+	}
 }
-
-// unpackAbove is how many jobs make it cheaper to unpack the whole dump once than to
-// fetch a frame for each.
-const unpackAbove = 64
 
 // apply carries the plan out. What it returns beside an error is how far it came, nil if
 // it did not begin.
 func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *bar) (*restoreOut, error) {
 	m := cmp.manifest
-	values, err := cmp.cat.Values(c.Context, m)
+	values, err := cmp.fetch.of(p, progress)
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = values.Close() }()
-	// Frames of a dump that is not encrypted say nothing of who wrote them, the whole does.
-	if len(p.Steps) > unpackAbove || cmp.cat.Distrusts() && m.Encryption == nil {
-		progress.begin("fetching the dump", -1, true)
-		if err := values.Unpack(c.Context, c.String("temp-dir")); err != nil {
-			return nil, err
-		}
 	}
 	format, err := keyspace.ParseFormat(m.Dump.Format)
 	if err != nil {
@@ -246,6 +245,9 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	skew := time.Duration(facts.ClockSkewMS) * time.Millisecond
 	now := func() time.Time { return e.now().Add(skew) }
 	out := newRestoreOut(p, true)
+	if out.brief = !c.Bool("json") && c.String("report") == ""; !out.brief {
+		out.Outcomes = make([]restore.Outcome, 0, len(p.Steps))
+	}
 	o := restore.Options{Redis: cmp.redis, Values: values, Schema: e.schema, Format: format, Rows: cmp.rows,
 		Reviewed: c.String("plan") != "", Pace: e.pace(c, progress), Suspend: c.Bool("suspend"), Suspended: e.suspended, Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
 		Progress: func(done, total int) { progress.begun("restoring (jobs)", int64(done), int64(total)) }}
@@ -291,15 +293,13 @@ func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, wh
 	t := newTable(e.out, "RESULT", "JOB", "QUEUE", "REASON")
 	for _, r := range []restore.Result{restore.Failed, restore.Refused, restore.Held, restore.Skipped, restore.Repaired, restore.Restored} {
 		for _, x := range out.Outcomes {
-			if x.Result != r {
+			if x.Result != r || shown[r] == maxLines {
 				continue
 			}
-			if shown[r]++; shown[r] > maxLines {
-				continue
-			}
+			shown[r]++
 			t.row(r, x.JobID+x.Key, x.Queue, x.Reason)
 		}
-		if n := shown[r] - maxLines; n > 0 {
+		if n := out.Counts[r] - maxLines; n > 0 {
 			t.row(r, fmt.Sprintf("… and %d more", n))
 		}
 	}
@@ -312,7 +312,7 @@ func (e *env) printRestored(c *cli.Context, p *restore.Plan, out *restoreOut, wh
 	if n[restore.Refused] > 0 {
 		refused = fmt.Sprintf("%d refused, ", n[restore.Refused])
 	}
-	if left := len(p.Steps) - len(out.Outcomes); !whole && left > 0 {
+	if left := len(p.Steps) - out.total; !whole && left > 0 {
 		refused += fmt.Sprintf("%d not reached, ", left)
 	}
 	fmt.Fprintf(e.out, "%d restored, %d repaired, %d skipped, %s%d held, %d failed\n",

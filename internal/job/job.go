@@ -4,6 +4,7 @@
 package job
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -153,6 +154,11 @@ func (r *Row) Place(kind PlaceKind) *Place {
 		}
 	}
 	return nil
+}
+
+// Runs returns the place from which the job's id would have been taken to run, or nil.
+func (r *Row) Runs() *Place {
+	return cmp.Or(r.Place(InQueue), r.Place(InCompact), r.Place(InIntermediate))
 }
 
 // Version is the instant, in Unix microseconds, of the newest thing known to have

@@ -99,6 +99,13 @@ func (s *Server) Pid() int {
 	return s.proc.Pid()
 }
 
+// How often a server is asked whether it has loaded its dump: the longer that takes, the
+// more seldom.
+const (
+	firstLook = time.Millisecond
+	lastLook  = 50 * time.Millisecond
+)
+
 // Start runs the server and returns when it has loaded the dump, which is removed then.
 // databases is how many it has to have.
 func (s *Server) Start(ctx context.Context, databases int) error {
@@ -111,9 +118,11 @@ func (s *Server) Start(ctx context.Context, databases int) error {
 		return fmt.Errorf("%w: start %s: %w", ErrMissing, s.bin, err)
 	}
 	s.proc = p
-	tick := time.NewTicker(10 * time.Millisecond)
+	began := time.Now()
+	tick := time.NewTimer(firstLook)
 	defer tick.Stop()
 	for !s.ready() {
+		tick.Reset(min(firstLook+time.Since(began)/50, lastLook))
 		select {
 		case <-p.Done():
 			return s.why()

@@ -22,7 +22,7 @@ func (c *Catalog) Spool(ctx context.Context, m *Manifest, name, dir string) (*os
 		return nil, 0, errors.Join(fmt.Errorf("create a temporary file: %w", err), r.Close())
 	}
 	_ = os.Remove(f.Name()) // the open file lives on without its name
-	n, err := io.Copy(f, r)
+	n, err := Copy(f, r)
 	if err == nil {
 		err = r.Close()
 	} else {

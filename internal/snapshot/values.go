@@ -22,6 +22,7 @@ type Values struct {
 	cached int    // frame held in raw, -1 for none
 	raw    []byte // the frame, unpacked
 	local  *os.File
+	whole  []byte // the dump, where it is small
 }
 
 // Values opens a snapshot's dump for reading values: a few small reads.
@@ -63,6 +64,9 @@ func (v *Values) Read(ctx context.Context, offset, length int64) ([]byte, error)
 	}
 	if length == 0 {
 		return nil, nil
+	}
+	if v.whole != nil {
+		return v.whole[offset : offset+length], nil
 	}
 	if v.local != nil {
 		b := v.raw[:0]
@@ -118,12 +122,15 @@ func (v *Values) load(ctx context.Context, i int) error {
 // keptRead is up to which size the room for a value is used again.
 const keptRead = 1 << 20
 
-// Unpack copies the whole dump, unpacked, into a nameless temporary file in dir, so
-// that many values in any order cost one download. It needs the dump's size in disk
-// room, and checks the object's SHA-256 on the way.
-func (v *Values) Unpack(ctx context.Context, dir string) error {
-	if v.local != nil {
+// Unpack copies the whole dump, unpacked, into memory or, if it has more than so many
+// bytes, into a nameless temporary file in dir, so that many values in any order cost one
+// download. It needs the dump's size in room, and checks the object's SHA-256 on the way.
+func (v *Values) Unpack(ctx context.Context, dir string, inMemory int64) error {
+	if v.local != nil || v.whole != nil {
 		return nil
+	}
+	if v.m.Dump.Size <= inMemory {
+		return v.unpackHere(ctx)
 	}
 	f, err := os.CreateTemp(dir, "rqvault-dump-*.tmp")
 	if err != nil {
@@ -132,7 +139,7 @@ func (v *Values) Unpack(ctx context.Context, dir string) error {
 	_ = os.Remove(f.Name()) // the open file lives on without its name
 	r, _, err := v.c.OpenDump(ctx, v.m)
 	if err == nil {
-		_, err = io.Copy(f, r)
+		_, err = Copy(f, r)
 		err = errors.Join(err, r.Close())
 	}
 	if err != nil {
@@ -140,6 +147,22 @@ func (v *Values) Unpack(ctx context.Context, dir string) error {
 		return fmt.Errorf("unpack the dump of %s into %s: %w", v.m.ID, os.TempDir(), err)
 	}
 	v.local, v.raw, v.cached = f, nil, -1
+	return nil
+}
+
+func (v *Values) unpackHere(ctx context.Context) error {
+	r, _, err := v.c.OpenDump(ctx, v.m)
+	if err != nil {
+		return err
+	}
+	whole := make([]byte, v.m.Dump.Size)
+	if _, err = io.ReadFull(r, whole); err == nil {
+		_, err = io.Copy(io.Discard, r) // what the end proves
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		return fmt.Errorf("unpack the dump of %s: %w", v.m.ID, err)
+	}
+	v.whole, v.raw, v.cached = whole, nil, -1
 	return nil
 }
 

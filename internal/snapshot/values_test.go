@@ -50,12 +50,15 @@ func (s *stored) values(t testing.TB) *snapshot.Values {
 
 func TestValuesFromAnyPlace(t *testing.T) {
 	s := store(t)
-	for _, unpacked := range []bool{false, true} {
+	for _, unpacked := range []string{"", "file", "memory"} {
 		v := s.values(t)
-		if unpacked {
-			dir := t.TempDir()
+		if unpacked != "" {
+			dir, inMemory := t.TempDir(), int64(0)
+			if unpacked == "memory" {
+				inMemory = s.m.Dump.Size
+			}
 			for range 2 {
-				if err := v.Unpack(t.Context(), dir); err != nil {
+				if err := v.Unpack(t.Context(), dir, inMemory); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -67,7 +70,7 @@ func TestValuesFromAnyPlace(t *testing.T) {
 			t.Helper()
 			got, err := v.Read(t.Context(), int64(from), int64(n))
 			if err != nil || !bytes.Equal(got, s.raw[from:from+n]) {
-				t.Errorf("%d+%d, unpacked %v: got %q, %v, want %q", from, n, unpacked, got, err, s.raw[from:from+n])
+				t.Errorf("%d+%d, unpacked %q: got %q, %v, want %q", from, n, unpacked, got, err, s.raw[from:from+n])
 			}
 		}
 		edges := []int{0, 9, 10, 11, 30, 31, 32, 33, len(s.raw) - 1, len(s.raw)} // of frames, and beside them
@@ -179,12 +182,14 @@ func TestDamagedRanges(t *testing.T) {
 func TestUnpackNeedsRoom(t *testing.T) {
 	s := store(t)
 	v := s.values(t)
-	if err := v.Unpack(t.Context(), filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
+	if err := v.Unpack(t.Context(), filepath.Join(t.TempDir(), "missing"), s.m.Dump.Size-1); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such directory: got %v", err)
 	}
 	rewrite(t, s.dump(), bytes.Repeat([]byte{1}, int(s.m.Objects[0].Size)))
-	if err := v.Unpack(t.Context(), t.TempDir()); !errors.Is(err, snapshot.ErrDamaged) {
-		t.Errorf("damaged since: got %v, want ErrDamaged", err)
+	for _, inMemory := range []int64{0, s.m.Dump.Size} {
+		if err := v.Unpack(t.Context(), t.TempDir(), inMemory); !errors.Is(err, snapshot.ErrDamaged) {
+			t.Errorf("damaged since: got %v, want ErrDamaged", err)
+		}
 	}
 	if _, err := v.Read(t.Context(), 0, 1); !errors.Is(err, snapshot.ErrDamaged) {
 		t.Errorf("after a failed Unpack: got %v, want ErrDamaged", err)
