@@ -52,7 +52,7 @@ var rows = []row{
 		mib, err := b.peak("backup", "--via", "sync")
 		return mib, 256, err
 	}},
-	{name: "diff, nothing lost", peer: "RedisFullCheck, full values (3 runs)", goal: 0.25, runs: 3, needs: fullCheck, before: startTwin, after: stopTwin, run: func(b *bench) (float64, float64, error) {
+	{name: "diff, nothing lost", peer: "RedisFullCheck, full values", goal: 0.25, runs: 3, needs: fullCheck, before: startTwin, after: stopTwin, run: func(b *bench) (float64, float64, error) {
 		return both(func() error { return b.noted("diff") }, b.fullCheck)
 	}},
 	{name: "diff, nothing lost", peer: "SCAN and DUMP by go-redis", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {

@@ -20,8 +20,8 @@ func (r result) String() string {
 		met = "NOT met"
 	}
 	unit := cmp.Or(r.unit, "s")
-	return fmt.Sprintf("| %s | %.3g %s | %s: %.3g %s | %.3f (%.3f–%.3f) | %s | %s |", r.name, median(r.ours), unit, r.peer, median(r.peers), unit,
-		median(r.ratios), slices.Min(r.ratios), slices.Max(r.ratios), goal, met)
+	return fmt.Sprintf("| %s | %.3g %s | %s: %.3g %s | %.3f (%.3f–%.3f, %d runs) | %s | %s |", r.name, median(r.ours), unit, r.peer, median(r.peers), unit,
+		median(r.ratios), slices.Min(r.ratios), slices.Max(r.ratios), len(r.ratios), goal, met)
 }
 
 // table is what was measured in this run.
@@ -30,8 +30,8 @@ type table struct {
 	lines map[string]string // by the rows' titles
 }
 
-func newTable(set dataset, runs int) *table {
-	return &table{lines: map[string]string{}, head: fmt.Sprintf("%d jobs and %d other keys, medians of %d runs, ratio with its least and greatest:\n\n", set.jobs, set.other, runs) +
+func newTable(set dataset) *table {
+	return &table{lines: map[string]string{}, head: fmt.Sprintf("%d jobs and %d other keys, medians, and ratios with their least and greatest:\n\n", set.jobs, set.other) +
 		"| path | rqvault | peer | ratio | goal | |\n|---|---|---|---|---|---|\n"}
 }
 

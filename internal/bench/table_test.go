@@ -16,7 +16,7 @@ func TestRowsAreWrittenOneByOne(t *testing.T) {
 	}
 	put := func(r row, ratio float64) string {
 		t.Helper()
-		table := newTable(sizes["quick"], 3)
+		table := newTable(sizes["quick"])
 		table.lines[r.title()] = result{row: r, ours: []float64{ratio}, peers: []float64{1}, ratios: []float64{ratio}}.String()
 		if err := write(doc, "quick", table.over); err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestRowsAreWrittenOneByOne(t *testing.T) {
 	if !strings.HasPrefix(got, "before\n<!-- bench quick -->\n50000 jobs") || !strings.HasSuffix(got, "<!-- end -->\nafter\n") {
 		t.Errorf("the document around the table changed:\n%s", got)
 	}
-	if err := write(doc, "full", newTable(sizes["full"], 1).over); err == nil {
+	if err := write(doc, "full", newTable(sizes["full"]).over); err == nil {
 		t.Error("a table without marks was written")
 	}
 	seen := map[string]bool{}
