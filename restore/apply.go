@@ -174,6 +174,13 @@ func (a *applier) registerQueues(ctx context.Context) error {
 	return nil
 }
 
+// alone copies a row that is kept: rows are made many at once, and any of them would keep
+// all of those.
+func alone(row *job.Row) *job.Row {
+	r := *row
+	return &r
+}
+
 // writeJobs puts back everything but places in queues: first all jobs that wait for
 // nobody, then deferred ones, parents before children, since a parent that is missing
 // counts as ended.
@@ -188,11 +195,11 @@ func (a *applier) writeJobs(ctx context.Context) error {
 		}
 		t.found = true
 		if t.Action == verify.Start {
-			a.ended = append(a.ended, row)
+			a.ended = append(a.ended, alone(row))
 			continue
 		}
 		if row.Status == job.Deferred {
-			a.deferred = append(a.deferred, row)
+			a.deferred = append(a.deferred, alone(row))
 			continue
 		}
 		if err := a.add(ctx, row, t); err != nil {

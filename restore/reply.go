@@ -104,7 +104,7 @@ func (a *applier) prepared(p pending) {
 	case p.row.Status == job.Deferred:
 		a.ready = append(a.ready, p.row)
 	case p.task.ends():
-		a.ended = append(a.ended, p.row)
+		a.ended = append(a.ended, alone(p.row))
 	}
 	a.finished(p.task.Step)
 }
