@@ -138,6 +138,11 @@ work('ended')
 			ended[r.JobID] = r.Status == "finished"
 		}
 		v.s.Do("FLUSHALL")
+		for _, f := range v.look().Findings {
+			if f.Verdict == "completed" && strings.Contains(f.Reason, "ended while the snapshot was taken") {
+				ended[f.JobID] = true
+			}
+		}
 		v.restore(0)
 		sound(t, look(t, v.s))
 		v.rq(`work('q', 'ended')`)

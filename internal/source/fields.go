@@ -63,10 +63,8 @@ func (s *stateReader) run(o ImageOptions) error {
 	if err := s.readOthers(); err != nil {
 		return err
 	}
-	for d, err := range o.Server.Dump(s.ctx, s.db, s.whole.late) {
-		if !s.whole.one(d, err, false) {
-			return s.err
-		}
+	if !s.whole.addLate(s.ctx) || !s.whole.readLate(s.ctx) {
+		return s.err
 	}
 	return nil
 }

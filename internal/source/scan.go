@@ -57,12 +57,10 @@ func (r *reader) run(ctx context.Context, match string) bool {
 			return false
 		}
 	}
-	for d, err := range r.s.Dump(ctx, r.db, r.late) {
-		if !r.one(d, err, false) {
-			return false
-		}
+	if match == "" && !r.addLate(ctx) {
+		return false
 	}
-	return true
+	return r.readLate(ctx)
 }
 
 // one hands on a key, or keeps its name for later. It reports whether to go on.
