@@ -78,9 +78,7 @@ if #expire > 0 and redis.call('EXISTS', unpack(expire)) < #expire then
 end
 
 local from = at
-for _ = 1, lists do
-  at = at + 3
-end
+at = at + 3 * lists
 for n = 1, streams do
   local i = tonumber(args[at])
   if not left[i] then -- live's own results, if there are any, are newer

@@ -66,12 +66,7 @@ func guardedFloor(b *bench) (ours, peer float64, err error) {
 func keysFloor(b *bench) (ours, peer float64, err error) {
 	path := filepath.Join(b.work, "floor-keys")
 	if live.DBSize(context.Background()).Val() > 0 { // the first run
-		err = dumped(live, "", path, func(w *pipeline, keys, dumps []string) {
-			for i, k := range keys {
-				w.command("RESTORE", k, "0", dumps[i])
-			}
-		})
-		if err != nil {
+		if err = dumped(live, "", path, plainRestores); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -26,9 +26,7 @@ var neighbourRows = []row{
 		return neighbours(ours(b, "backup", "--via", "sync"), bgsave)
 	}},
 	{name: "p99 latency of others during backup --via sync", peer: "during redis-cli --rdb", goal: 1.1, unit: "ms", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		return neighbours(ours(b, "backup", "--via", "sync"), func() error {
-			return command("redis-cli", "-s", live.socket(), "--rdb", filepath.Join(b.work, "cli.rdb"))
-		})
+		return neighbours(ours(b, "backup", "--via", "sync"), b.cliDump)
 	}},
 }
 

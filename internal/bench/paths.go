@@ -42,10 +42,7 @@ var rows = []row{
 	}},
 	{name: "backup --via bgsave, after Redis has saved", peer: "the BGSAVE", goal: 0.25, before: startLive, after: stopLive, run: afterBgsave},
 	{name: "backup --via sync, all of it", peer: "redis-cli --rdb", goal: 1.05, before: startLive, after: stopLive, run: func(b *bench) (float64, float64, error) {
-		return both(func() error { return b.noted("backup", "--via", "sync") },
-			func() error {
-				return command("redis-cli", "-s", live.socket(), "--rdb", filepath.Join(b.work, "cli.rdb"))
-			})
+		return both(func() error { return b.noted("backup", "--via", "sync") }, b.cliDump)
 	}},
 	{name: "stored dump", peer: "zstd -3", goal: 1.03, unit: "bytes", before: startStored, after: stopLive, run: storedSize},
 	{name: "peak memory of backup", peer: "256 MiB", goal: 1, unit: "MiB", before: startLive, after: stopLive, run: func(b *bench) (float64, float64, error) {
@@ -63,8 +60,13 @@ var rows = []row{
 		return mib, 512, err
 	}},
 	{name: "diff, all of it, against its reads of jobs alone", peer: "redis-benchmark with the same reads", goal: 1 / 0.7, before: startReads, after: stopReads, run: func(b *bench) (float64, float64, error) {
-		return both(func() error { _, _, err := b.rqvault(live, b.store(), nil, "diff"); return err }, func() error { return readsAlone(b) })
+		return both(ours(b, "diff"), func() error { return readsAlone(b) })
 	}},
+}
+
+// cliDump has redis-cli take the live server's dump.
+func (b *bench) cliDump() error {
+	return command("redis-cli", "-s", live.socket(), "--rdb", filepath.Join(b.work, "cli.rdb"))
 }
 
 // noted runs rqvault on the live server and notes its peak memory for the row about that.

@@ -35,15 +35,10 @@ func restoreAll(b *bench) (ours, peer float64, err error) {
 			return 0, 0, err
 		}
 	}
-	ctx := context.Background()
-	if err := live.FlushAll(ctx).Err(); err != nil {
+	if peer, err = piped(pipe); err != nil {
 		return 0, 0, err
 	}
-	peer, err = seconds(func() error { return command("sh", "-c", "redis-cli -s "+live.socket()+" --pipe < "+pipe) })
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := live.FlushAll(ctx).Err(); err != nil {
+	if err := live.FlushAll(context.Background()).Err(); err != nil {
 		return 0, 0, err
 	}
 	ours, err = seconds(func() error {

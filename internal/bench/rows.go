@@ -287,11 +287,13 @@ func (b *bench) storedDump(store string) (float64, error) {
 // restores writes the commands that put the keys of jobs back, as redis-cli --pipe reads
 // them.
 func restores(s *server, path string) error {
-	return dumped(s, "rq:job:*", path, func(w *pipeline, keys, dumps []string) {
-		for i, k := range keys {
-			w.command("RESTORE", k, "0", dumps[i])
-		}
-	})
+	return dumped(s, "rq:job:*", path, plainRestores)
+}
+
+func plainRestores(w *pipeline, keys, dumps []string) {
+	for i, k := range keys {
+		w.command("RESTORE", k, "0", dumps[i])
+	}
 }
 
 // dumped writes commands about the keys that match, a page at a time.

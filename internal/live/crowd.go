@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // crowd tells whether other clients keep the server busy while keys are read. Then it is
@@ -65,9 +63,9 @@ func (s *Server) watchCrowd(ctx context.Context) (stop func()) {
 // commands returns how many commands the server has run since it started, 0 if it does not
 // tell, and how many we have sent.
 func (s *Server) commands(ctx context.Context) (total, ours int64) {
-	info := redis.NewStringCmd(ctx, "info", "stats")
-	if err := s.exec(ctx, s.target.DB, info); err != nil {
+	in, err := s.info(ctx, "stats")
+	if err != nil {
 		return 0, 0
 	}
-	return parseInfo(info.Val()).num("total_commands_processed"), s.crowd.sent.Load()
+	return in.num("total_commands_processed"), s.crowd.sent.Load()
 }

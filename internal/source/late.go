@@ -7,7 +7,6 @@ import (
 
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
-	"rqvault/internal/rdb"
 )
 
 // listKinds are the places that a queue's own lists and registries are.
@@ -21,20 +20,20 @@ func (r *reader) addLate(ctx context.Context) bool {
 	for _, name := range r.late {
 		r.noteQueue(queues, name)
 	}
-	for d, err := range r.s.Dump(ctx, r.db, [][]byte{[]byte(r.schema.QueuesKey())}) {
-		if err != nil {
-			break // whoever is refused this has been, or will be, told by the key's own reading
+	for rec, err := range Named(ctx, r.s, r.db, [][]byte{[]byte(r.schema.QueuesKey())}) {
+		if rec != nil && (err != nil || rec.Kind != keyspace.Set) {
+			continue // what is wrong with it, the reading of the key itself tells
 		}
-		rec, err := record(d)
-		if err == nil && rec.Kind == keyspace.Set {
-			err = rdb.Elements(rec, func(e rdb.Element) error {
-				r.noteQueue(queues, e.Member)
-				return nil
-			})
+		var lists []string
+		if err == nil {
+			lists, err = Members(rec)
 		}
 		if err != nil {
 			r.yield(nil, err)
 			return false
+		}
+		for _, list := range lists {
+			r.noteQueue(queues, []byte(list))
 		}
 	}
 	for _, q := range slices.Sorted(maps.Keys(queues)) {
