@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -89,42 +90,92 @@ func (e *env) drill(c *cli.Context) error {
 	return err
 }
 
-// drillScratch lets a private server load the dump as it loads its own after a restart.
-func (e *env) drillScratch(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, r *restore.DrillResult, progress *bar) (_ *trial, err error) {
+// drillScratch lets a private server load the dump: while it is fetched and proven, or where
+// the server does not do that, after.
+func (e *env) drillScratch(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, r *restore.DrillResult, progress *bar) (*trial, error) {
+	t, err := e.drillOn(c, r, func(s *scratch.Server) (*trial, error) { return e.feedScratch(c, cat, m, s, r, progress) })
+	if err == nil || c.Context.Err() != nil || errors.Is(err, snapshot.ErrDamaged) {
+		return t, err
+	}
+	return e.drillOn(c, r, func(s *scratch.Server) (*trial, error) { return e.startScratch(c, cat, m, s, r, progress) })
+}
+
+// drillOn makes the place of a private server and fills it.
+func (e *env) drillOn(c *cli.Context, r *restore.DrillResult, fill func(s *scratch.Server) (*trial, error)) (*trial, error) {
 	s, err := scratch.New(c.Context, c.String("redis-server"), c.String("temp-dir"))
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{now: e.now, close: func() { _ = s.Close() }}
-	defer func() {
-		if err != nil {
-			t.close()
-		}
-	}()
 	r.Server = s.Version()
-	progress.begin("fetching the dump", m.Dump.Size, true)
+	t, err := fill(s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	values, server := t.close, t.server
+	t.now, t.close = e.now, func() { _ = server.Close(); values(); _ = s.Close() }
+	return t, nil
+}
+
+// feedScratch starts the server empty and makes it load the dump as it comes out of the
+// store. A copy stays, for the comparison.
+func (e *env) feedScratch(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, s *scratch.Server, r *restore.DrillResult, progress *bar) (*trial, error) {
+	progress.begin("loading", m.Dump.Size, true)
 	began := e.now()
-	dump, err := unpackTo(c.Context, cat, m, s.DumpPath())
+	if err := s.Start(c.Context, databasesOf(m)); err != nil {
+		return nil, err
+	}
+	server, err := e.dialScratch(c, s, false)
 	if err != nil {
 		return nil, err
 	}
-	t.values, t.close = fileValues{dump}, func() { _ = dump.Close(); _ = s.Close() }
+	var dump *os.File
+	err = server.LoadRDB(c.Context, func(w io.Writer) (err error) {
+		dump, err = unpackTo(c.Context, cat, m, s.DumpPath(), w)
+		return err
+	})
+	if err != nil {
+		if dump != nil {
+			_ = dump.Close()
+		}
+		_ = server.Close()
+		return nil, err
+	}
+	r.Seconds.Fetch, r.Seconds.Load = 0, seconds(e.now().Sub(began))
+	_ = os.Remove(s.DumpPath()) // an open file is enough; should we be killed, nothing stays
+	return &trial{server: server, values: fileValues{dump}, close: func() { _ = dump.Close() }}, nil
+}
+
+// startScratch starts the server over the dump, as it starts over its own.
+func (e *env) startScratch(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, s *scratch.Server, r *restore.DrillResult, progress *bar) (*trial, error) {
+	progress.begin("fetching the dump", m.Dump.Size, true)
+	began := e.now()
+	dump, err := unpackTo(c.Context, cat, m, s.DumpPath(), io.Discard)
+	if err != nil {
+		return nil, err
+	}
 	r.Seconds.Fetch = seconds(e.now().Sub(began))
 	progress.begin("loading", -1, false)
 	began = e.now()
-	if err := s.Start(c.Context, max(lastDB(m)+1, 16)); err != nil {
-		return nil, fmt.Errorf("load the dump of %s (%s): %w", m.ID, m.Dump.Format, err)
+	if err := s.Start(c.Context, databasesOf(m)); err != nil {
+		return nil, errors.Join(fmt.Errorf("load the dump of %s (%s): %w", m.ID, m.Dump.Format, err), dump.Close())
 	}
 	r.Seconds.Load = seconds(e.now().Sub(began))
+	server, err := e.dialScratch(c, s, true)
+	if err != nil {
+		return nil, errors.Join(err, dump.Close())
+	}
+	return &trial{server: server, values: fileValues{dump}, close: func() { _ = dump.Close() }}, nil
+}
+
+// databasesOf is how many databases a server needs for a snapshot.
+func databasesOf(m *snapshot.Manifest) int { return max(lastDB(m)+1, 16) }
+
+func (e *env) dialScratch(c *cli.Context, s *scratch.Server, readOnly bool) (*live.Server, error) {
 	to, err := live.ParseURL(s.URL())
 	if err != nil {
 		return nil, err
 	}
-	if t.server, err = live.Dial(c.Context, to, live.Options{ReadOnly: true}); err != nil {
-		return nil, err
-	}
-	t.close = func() { _ = t.server.Close(); _ = dump.Close(); _ = s.Close() }
-	return t, nil
+	return live.Dial(c.Context, to, live.Options{ReadOnly: readOnly})
 }
 
 // drillInto restores into the server that --into names.
@@ -193,8 +244,9 @@ func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds
 
 func round(s float64) float64 { return seconds(time.Duration(s * float64(time.Second))) }
 
-// unpackTo writes a snapshot's dump, proven, into a new file, and leaves it open.
-func unpackTo(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest, path string) (*os.File, error) {
+// unpackTo writes a snapshot's dump into a new file, which stays open, and to w. It is
+// proven once there is no error.
+func unpackTo(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest, path string, w io.Writer) (*os.File, error) {
 	r, _, err := cat.OpenDump(ctx, m)
 	if err != nil {
 		return nil, err
@@ -203,7 +255,7 @@ func unpackTo(ctx context.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("unpack the dump of %s: %w", m.ID, err), r.Close())
 	}
-	_, err = snapshot.Copy(f, r)
+	_, err = snapshot.Copy(io.MultiWriter(w, f), r)
 	if err == nil {
 		err = r.Close()
 	} else {

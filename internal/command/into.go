@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"rqvault/internal/live"
+	"rqvault/internal/rdb"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
 )
@@ -117,27 +121,98 @@ func (t *target) empty(ctx context.Context) error {
 	return nil
 }
 
-// fill empties the target and puts the snapshot into it. The dump is proven before the
-// first key is touched.
+// fill empties the target and puts the snapshot into it, as a whole where the target takes
+// that, else key by key. Whatever it held is only removed, and of what goes in key by key
+// the first only written, once the dump is proven.
 func (e *env) fill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, t *target, progress *bar) (restore.IntoResult, map[string]time.Duration, error) {
-	took := map[string]time.Duration{}
-	began := e.now()
-	progress.begin("fetching the dump", -1, true)
-	dump, err := cat.SpoolDump(c.Context, m, c.String("temp-dir"))
+	f := &fillRun{env: e, c: c, cat: cat, m: m, t: t, progress: progress, took: map[string]time.Duration{}}
+	if t.holds == 0 && !c.Bool("mask") {
+		dump, _, err := cat.OpenDump(c.Context, m)
+		if err != nil {
+			return restore.IntoResult{}, f.took, err
+		}
+		if r, err := f.load(dump); !errors.Is(err, live.ErrNotTaken) {
+			return r, f.took, err
+		}
+	}
+	dump, err := f.prove()
 	if err != nil {
-		return restore.IntoResult{}, took, err
+		return restore.IntoResult{}, f.took, err
 	}
+	if t.holds > 0 {
+		if err := t.empty(c.Context); err != nil {
+			return restore.IntoResult{}, f.took, errors.Join(err, dump.Close())
+		}
+		if !c.Bool("mask") {
+			if r, err := f.load(dump); !errors.Is(err, live.ErrNotTaken) {
+				return r, f.took, err
+			}
+			if dump, err = f.prove(); err != nil {
+				return restore.IntoResult{}, f.took, err
+			}
+		}
+	}
+	r, err := f.write(dump)
+	return r, f.took, err
+}
+
+// fillRun is one filling of a target.
+type fillRun struct {
+	*env
+	c        *cli.Context
+	cat      *snapshot.Catalog
+	m        *snapshot.Manifest
+	t        *target
+	progress *bar
+	took     map[string]time.Duration
+}
+
+// prove fetches the dump; it is proven before its first byte can be read.
+func (f *fillRun) prove() (io.ReadCloser, error) {
+	began := f.now()
+	f.progress.begin("fetching the dump", -1, true)
+	dump, err := f.cat.SpoolDump(f.c.Context, f.m, f.c.String("temp-dir"))
+	f.took["fetch"] += f.now().Sub(began)
+	return dump, err
+}
+
+// load makes the target load the dump as one of its own, and closes it. What is wrong with
+// the dump leaves the target empty. The error is live.ErrNotTaken if this target does not
+// do that.
+func (f *fillRun) load(dump io.ReadCloser) (r restore.IntoResult, err error) {
 	defer func() { _ = dump.Close() }()
-	took["fetch"] = e.now().Sub(began)
-	began = e.now()
-	if err := t.empty(c.Context); err != nil {
-		return restore.IntoResult{}, took, err
+	began := f.now()
+	f.progress.begin("restoring", f.m.Dump.Size, true)
+	sizes := map[int]int64{}
+	for name, n := range f.m.Counts.ByDB {
+		if db, err := strconv.Atoi(name); err == nil {
+			sizes[db] = n
+		}
 	}
-	progress.begin("restoring", m.Dump.Size, true)
-	r, err := restore.Into(c.Context, restore.IntoOptions{Target: t.server, Dump: dump, Size: m.Dump.Size, Schema: e.schema,
-		Mask: c.Bool("mask"), Now: t.now, Progress: func(bytes int64) { progress.at(bytes) }})
-	took["load"] = e.now().Sub(began)
-	return r, took, halfFilled(t, r, err)
+	err = f.t.server.LoadRDB(f.c.Context, func(w io.Writer) (err error) {
+		r, err = restore.Stream(f.c.Context, w, restore.StreamOptions{Dump: dump, Size: f.m.Dump.Size, Schema: f.schema,
+			Now: f.t.now().UnixMilli(), Sizes: sizes, Progress: f.progress.at})
+		return err
+	})
+	if errors.Is(err, rdb.ErrUnsupported) {
+		err = fmt.Errorf("%w: %w", live.ErrNotTaken, err)
+	}
+	if errors.Is(err, live.ErrHalfTaken) {
+		err = &advice{fmt.Errorf("%w: %w", errPartly, err), fmt.Sprintf("if redis-cli -u %s info replication says slave: redis-cli -u %s replicaof no one; then run the same command again with --replace-all, which empties the target first", quote(f.t.url), quote(f.t.url))}
+	}
+	f.took["load"] = f.now().Sub(began)
+	return r, err
+}
+
+// write puts the dump, proven, into the target key by key, and closes it.
+func (f *fillRun) write(dump io.ReadCloser) (restore.IntoResult, error) {
+	defer func() { _ = dump.Close() }()
+	began := f.now()
+	f.progress.begin("restoring", f.m.Dump.Size, true)
+	r, err := restore.Into(f.c.Context, restore.IntoOptions{Target: f.t.server, Dump: dump, Size: f.m.Dump.Size, Schema: f.schema,
+		Mask: f.c.Bool("mask"), Now: f.t.now, Progress: f.progress.at})
+	f.took["load"] = f.now().Sub(began)
+	return r, halfFilled(f.t, r, err)
 }
 
 // halfFilled says what to do about a target that took a part of the snapshot.

@@ -41,16 +41,40 @@ func runs(key string) bool {
 	return strings.Contains(key, ":intermediate:first_seen:")
 }
 
+// keyByKey starts a server that does not load a dump as a whole, so that a snapshot goes
+// into it key by key.
+func keyByKey(t testing.TB, args ...string) *redistest.Server {
+	t.Helper()
+	return redistest.Start(t, redistest.WithArgs(append(args, "--rename-command", "REPLICAOF", "")...))
+}
+
+// loads reports whether a server became somebody's replica for a while, as it does where it
+// takes a snapshot as a whole.
+func loads(t testing.TB, s *redistest.Server) bool {
+	t.Helper()
+	return s.Info("commandstats", "cmdstat_replicaof") != ""
+}
+
 func TestAWholeSnapshotGoesIntoAnEmptyServer(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
 	before := fill(t, v, 0, 1)
 	v.backup()
+	for name, staging := range map[string]*redistest.Server{"as a whole": redistest.Start(t), "key by key": keyByKey(t)} {
+		t.Run(name, func(t *testing.T) {
+			goesInto(t, v, before, staging)
+			if whole := name == "as a whole"; loads(t, staging) != whole {
+				t.Errorf("it went in as a whole: %v", !whole)
+			}
+		})
+	}
+}
+
+func goesInto(t *testing.T, v *vault, before image, staging *redistest.Server) {
 	want := before.without(runs)
 	if len(want) < 100 || len(before)-len(want) < 10 {
 		t.Fatalf("%d of %d keys are restored: the test's data is not what it should be", len(want), len(before))
 	}
-	staging := redistest.Start(t)
 	dry := v.into(0, staging)
 	if dry.Applied || dry.Counts["keys"] != len(want) || len(look(t, staging)) > 0 {
 		t.Errorf("dry run: %+v, want %d keys, and the target holds %d", dry, len(want), len(look(t, staging)))
@@ -117,7 +141,7 @@ for i in range(1500): queue('q').enqueue('tasks.note', i, job_id='o%04d' % i)
 `)
 	v.backup()
 	want := look(t, v.s)
-	staging := redistest.Start(t)
+	staging := keyByKey(t)
 	for _, n := range []int{0, 1, 2, 700, 1400} {
 		staging.Do("FLUSHALL")
 		g := newGate(t, staging.Socket(), "restore")
@@ -149,7 +173,7 @@ func TestARestoreIntoThatIsInterruptedSaysWhatToDo(t *testing.T) {
 	v := newVault(t)
 	v.s.Do("DEBUG", "POPULATE", "400000", "k", "100")
 	v.backup()
-	staging := redistest.Start(t)
+	staging := keyByKey(t)
 	cmd := process(t, v.args([]string{"restore", "--into", staging.URL(), "--apply"}))
 	var errs strings.Builder
 	cmd.Stderr = &errs
@@ -177,14 +201,83 @@ func TestARestoreIntoThatIsInterruptedSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// A restore that ends while the target loads leaves it empty: after Ctrl-C it is as it was,
+// and after a kill it says what is left to do.
+func TestATargetThatLoadsTakesAllOrNothing(t *testing.T) {
+	t.Parallel()
+	v := newVault(t)
+	v.s.Do("DEBUG", "POPULATE", "400000", "k", "100")
+	v.backup()
+	staging := redistest.Start(t, redistest.WithArgs("--masteruser", "somebody"))
+	stop := func(sig os.Signal) (code int, errs string) {
+		t.Helper()
+		cmd := process(t, v.args([]string{"restore", "--into", staging.URL(), "--apply"}))
+		var said strings.Builder
+		cmd.Stderr = &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := redistest.Poll(30*time.Second, func() error {
+			if staging.Info("persistence", "loading") != "1" {
+				return fmt.Errorf("it is not loading yet")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // its exit code is looked at
+		return cmd.ProcessState.ExitCode(), said.String()
+	}
+	unchanged := func() {
+		t.Helper()
+		for _, c := range []struct{ name, want string }{{"masterauth", ""}, {"masteruser", "somebody"}, {"repl-diskless-load", "disabled"}} {
+			if got := staging.Do("CONFIG", "GET", c.name); fmt.Sprint(got) != fmt.Sprint([]any{c.name, c.want}) && fmt.Sprint(got) != fmt.Sprint(map[any]any{c.name: c.want}) {
+				t.Errorf("%s is %v, want %q", c.name, got, c.want)
+			}
+		}
+		if role := staging.Info("replication", "role"); role != "master" {
+			t.Errorf("the target is a %s", role)
+		}
+	}
+	if code, said := stop(os.Interrupt); code != 130 || !strings.Contains(said, "nothing was committed or changed") || staging.Do("DBSIZE") != int64(0) {
+		t.Errorf("interrupted: exit %d, %s; %v keys", code, said, staging.Do("DBSIZE"))
+	}
+	unchanged()
+	stop(os.Kill)
+	if err := redistest.Poll(30*time.Second, func() error { // half a dump is thrown away
+		if staging.Info("persistence", "loading") != "0" {
+			return fmt.Errorf("it is still loading")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r := v.want(7, "restore", "--into", staging.URL(), "--apply")
+	if !strings.Contains(r.err, "a restore that was stopped in the middle") || !strings.Contains(r.err, "replicaof no one") {
+		t.Errorf("it says %s", r.err)
+	}
+	staging.Do("REPLICAOF", "NO", "ONE")
+	if n := staging.Do("DBSIZE"); n != int64(0) {
+		t.Errorf("killed: %v keys", n)
+	}
+	staging.Do("CONFIG", "SET", "repl-diskless-load", "disabled")
+	if d := v.into(0, staging, "--apply"); d.Counts["keys"] != 400000 || staging.Do("DBSIZE") != int64(400000) {
+		t.Errorf("the rerun: %+v", d)
+	}
+	unchanged()
+}
+
 func TestWhereRestoreIsRefusedAWholeSnapshotGoesInByCommands(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
 	before := fill(t, v, 0, 1)
 	v.backup()
 	for name, staging := range map[string]*redistest.Server{
-		"denied":  redistest.Start(t, redistest.WithUser("limited on >secret ~* &* +@all -restore")),
-		"renamed": redistest.Start(t, redistest.WithArgs("--rename-command", "RESTORE", "")),
+		"denied":  redistest.Start(t, redistest.WithUser("limited on >secret ~* &* +@all -restore -replicaof")),
+		"renamed": keyByKey(t, "--rename-command", "RESTORE", ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := &vault{t: t, s: v.s, redis: v.redis, store: v.store}
@@ -222,14 +315,16 @@ queue('q').enqueue('tasks.note', '` + marker + `' + o.urandom(10 << 20).hex(), j
 	v.s.Do("CONFIG", "SET", "rdbcompression", "no")
 	v.backup()
 	want := look(t, v.s)
-	staging := redistest.Start(t)
-	d := v.into(0, staging, "--apply")
-	if d.Counts["failed"] > 0 || len(d.Failures) > 0 {
-		t.Errorf("failed: %+v", d.Failures)
+	staging := keyByKey(t)
+	for _, s := range []*redistest.Server{redistest.Start(t), staging} {
+		d := v.into(0, s, "--apply")
+		if d.Counts["failed"] > 0 || len(d.Failures) > 0 {
+			t.Errorf("failed: %+v", d.Failures)
+		}
+		same(t, "in the target", look(t, s).without(runs), want.without(runs))
 	}
-	same(t, "in the target", look(t, staging).without(runs), want.without(runs))
 	v.want(0, "drill")
-	d = v.into(0, staging, "--apply", "--replace-all", "--mask")
+	d := v.into(0, staging, "--apply", "--replace-all", "--mask")
 	if n := staging.Do("HLEN", "rq:job:huge"); d.Counts["failed"] > 0 || n.(int64) < 5 || staging.Do("STRLEN", "string") != int64(20<<20) {
 		t.Errorf("masked: %+v, and the huge job has %v fields", d, n)
 	}
@@ -252,13 +347,14 @@ func TestKeysWhoseTimeIsUpAreLeftOut(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	staging := redistest.Start(t)
-	for _, args := range [][]string{{}, {"--apply"}} {
-		if d := v.into(0, staging, args...); d.Counts["expired"] != 1 || d.Counts["keys"] != 1 {
-			t.Errorf("%v: %v, want 1 expired, 1 key", args, d.Counts)
+	for _, staging := range []*redistest.Server{redistest.Start(t), keyByKey(t)} {
+		for _, args := range [][]string{{}, {"--apply"}} {
+			if d := v.into(0, staging, args...); d.Counts["expired"] != 1 || d.Counts["keys"] != 1 {
+				t.Errorf("%v: %v, want 1 expired, 1 key", args, d.Counts)
+			}
 		}
+		same(t, "in the target", look(t, staging), look(t, v.s))
 	}
-	same(t, "in the target", look(t, staging), look(t, v.s))
 }
 
 // What the target has no room for is said, with what to do.

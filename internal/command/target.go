@@ -82,6 +82,10 @@ func (e *env) examine(c *cli.Context, m *snapshot.Manifest, t *target) error {
 	if t.facts.Persistence.Loading {
 		return lineage.ErrLoading
 	}
+	if t.server.Abandoned(c.Context) {
+		return &advice{fmt.Errorf("%w: the target waits for a restore that was stopped in the middle", errRefused),
+			fmt.Sprintf("redis-cli -u %s replicaof no one; then run the same command again", quote(t.url))}
+	}
 	if err := refuseProduction(t.facts, m); err != nil {
 		return err
 	}

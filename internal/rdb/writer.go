@@ -62,6 +62,17 @@ func (w *Writer) Select(db int) error {
 	return w.write(w.buf)
 }
 
+// Resize says how many keys db has, so that a server that loads the dump makes room for
+// them at once. It need not be exact.
+func (w *Writer) Resize(db int, keys int64) error {
+	if err := w.Select(db); err != nil {
+		return err
+	}
+	b := appendLen(append(w.buf[:0], opcodeResize), uint64(max(keys, 0)))
+	w.buf = appendLen(b, 0) // keys that expire
+	return w.write(w.buf)
+}
+
 // Record writes one key with its expiry. The parts of a large value are written by
 // one call each, in order, with nothing between. A type that servers of the dump's
 // version do not know is ErrUnsupported, and nothing is written.
