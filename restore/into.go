@@ -59,6 +59,7 @@ type IntoResult struct {
 	Failures  []KeyFailure // the first maxFailures
 	Suspended []int        // databases whose workers were made to wait
 	Functions int          // function libraries of the dump, which are not put back
+	Whole     bool         // the target loaded it as a dump of its own
 }
 
 // maxFailures bounds how many failures are told one by one.

@@ -11,6 +11,9 @@ import (
 	"rqvault/internal/rdb"
 )
 
+// ErrOneByOne: the dump has values that only Into puts into a target.
+var ErrOneByOne = errors.New("the dump has values that have to go in one by one")
+
 // StreamOptions say what Stream makes of which dump. All are needed but Sizes and Progress.
 type StreamOptions struct {
 	Dump   io.Reader // the snapshot's dump
@@ -27,7 +30,8 @@ type StreamOptions struct {
 // workers wait in each database that has jobs. What is wrong with the snapshot's dump may
 // show only at its end, so a target must take all of w or nothing.
 //
-// A value that dumps of its version do not hold by itself is rdb.ErrUnsupported: Into can do.
+// ErrOneByOne if there are values over which a server would end itself instead of refusing
+// them: Into can do.
 func Stream(ctx context.Context, w io.Writer, o StreamOptions) (IntoResult, error) {
 	s := &streamer{o: o, suspended: map[int]bool{}, db: -1}
 	walker := rdb.NewWalker(o.Dump, rdb.Options{Size: o.Size})
@@ -87,6 +91,9 @@ func (s *streamer) record(rec *keyspace.Record) error {
 	if s.skips = !s.result.Counts.takes(k, rec.ExpireAt, s.o.Now, false); s.skips {
 		return nil
 	}
+	if rec.Kind == keyspace.Other {
+		return ErrOneByOne // a value of a module, which the target may lack
+	}
 	if k.Role != job.Foreign && !s.suspended[rec.DB] {
 		s.suspended[rec.DB] = true
 		s.result.Suspended = append(s.result.Suspended, rec.DB)
@@ -95,5 +102,9 @@ func (s *streamer) record(rec *keyspace.Record) error {
 			return err
 		}
 	}
-	return s.out.Record(rec)
+	err := s.out.Record(rec)
+	if errors.Is(err, rdb.ErrUnsupported) {
+		err = fmt.Errorf("%w: %w", ErrOneByOne, err)
+	}
+	return err
 }

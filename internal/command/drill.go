@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -283,8 +284,12 @@ func (e *env) printDrill(r *restore.DrillResult) {
 		where = clean(r.Into) + " (" + clean(r.Server) + ")"
 	}
 	if r.OK {
-		fmt.Fprintf(e.out, "%s came back whole in %s (%s to fetch, %s to load) in %s: %s and %s are just as in the snapshot, compared in %s\n",
-			r.Snapshot, took(r.Seconds.Recovery), took(r.Seconds.Fetch), took(r.Seconds.Load), where, plural(r.Counts.Keys, "key"), plural(r.Counts.Jobs, "job"), took(r.Seconds.Compare))
+		stages := "fetched while it was loaded"
+		if r.Seconds.Fetch > 0 {
+			stages = fmt.Sprintf("%s to fetch, %s to load", took(r.Seconds.Fetch), took(r.Seconds.Load))
+		}
+		fmt.Fprintf(e.out, "%s came back whole in %s (%s) in %s: %s and %s are just as in the snapshot, compared in %s\n",
+			r.Snapshot, took(r.Seconds.Recovery), stages, where, plural(r.Counts.Keys, "key"), plural(r.Counts.Jobs, "job"), took(r.Seconds.Compare))
 		if r.Into != "" {
 			fmt.Fprintln(e.out, "  all of it stays there, payloads included, and workers there wait: flush that server when you are done")
 		}
@@ -323,6 +328,7 @@ func (e *env) drilled(m *snapshot.Manifest, r *restore.DrillResult) *report.Data
 	d := &report.Drill{Into: into, Recovery: r.Seconds.Recovery, Jobs: r.Counts.Jobs, Keys: r.Counts.Keys,
 		Took:    []report.Took{{What: "fetch", Seconds: r.Seconds.Fetch}, {What: "load", Seconds: r.Seconds.Load}, {What: "compare", Seconds: r.Seconds.Compare}},
 		LeftOut: r.Counts.LeftOut + r.Counts.Expired, Different: r.Counts.Differences}
+	d.Took = slices.DeleteFunc(d.Took, func(t report.Took) bool { return t.Seconds == 0 })
 	for _, x := range r.Differences {
 		d.Differs = append(d.Differs, report.Difference{What: x.Name(), Why: x.What})
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"rqvault/internal/live"
-	"rqvault/internal/rdb"
 	"rqvault/internal/snapshot"
 	"rqvault/restore"
 )
@@ -27,6 +26,7 @@ type intoOut struct {
 	Counts    restore.IntoCounts   `json:"counts"`
 	Suspended []int                `json:"suspended"` // databases whose workers wait
 	Functions int                  `json:"functions"` // function libraries that were not put back
+	Whole     bool                 `json:"whole"`     // it was loaded as a dump, not key by key
 	Failures  []restore.KeyFailure `json:"failures"`
 }
 
@@ -92,7 +92,7 @@ func (e *env) into(c *cli.Context) error {
 			return failed
 		}
 		err = failed
-		out.Counts, out.Functions = r.Counts, r.Functions
+		out.Counts, out.Functions, out.Whole = r.Counts, r.Functions, r.Whole
 		out.Suspended = append(out.Suspended, r.Suspended...)
 		out.Failures = append(out.Failures, r.Failures...)
 	}
@@ -194,13 +194,14 @@ func (f *fillRun) load(dump io.ReadCloser) (r restore.IntoResult, err error) {
 			Now: f.t.now().UnixMilli(), Sizes: sizes, Progress: f.progress.at})
 		return err
 	})
-	if errors.Is(err, rdb.ErrUnsupported) {
+	if errors.Is(err, restore.ErrOneByOne) {
 		err = fmt.Errorf("%w: %w", live.ErrNotTaken, err)
 	}
 	if errors.Is(err, live.ErrHalfTaken) {
 		err = &advice{fmt.Errorf("%w: %w", errPartly, err), fmt.Sprintf("if redis-cli -u %s info replication says slave: redis-cli -u %s replicaof no one; then run the same command again with --replace-all, which empties the target first", quote(f.t.url), quote(f.t.url))}
 	}
 	f.took["load"] = f.now().Sub(began)
+	r.Whole = err == nil
 	return r, err
 }
 

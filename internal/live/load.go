@@ -24,7 +24,8 @@ var ErrHalfTaken = errors.New("the server may hold a part of the dump")
 // LoadRDB makes an empty server load a dump that write writes: for that time it is made the
 // replica of this process, so that it loads as it does at its own start. Others can write
 // nothing meanwhile. All of the dump gets in or nothing: the server empties itself where the
-// dump breaks off, and where its checksum is wrong.
+// dump breaks off. What write writes must be sound as far as it goes, since servers end
+// themselves over a dump that is damaged, or has values of a module which they lack.
 //
 // The server must be on this machine, since the dump is not encrypted on its way; it must be
 // nobody's replica and have none itself. Three things are set on it and set back at the end:
@@ -75,6 +76,9 @@ func (s *Server) Abandoned(ctx context.Context) bool {
 const (
 	// undoTime bounds how long a server may take to forget half a dump.
 	undoTime = 2 * time.Minute
+	// attachTime is how long a server may take to come as a replica. One in a network of its
+	// own, as in a container, does not find us.
+	attachTime = 3 * time.Second
 	// pauseTime is how long others' writes wait at most between the proof that the server is
 	// empty and its becoming a replica.
 	pauseTime = 10 * time.Second
@@ -174,7 +178,7 @@ func (l *loading) run(ctx context.Context, write func(w io.Writer) error) error 
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		fed = master.Serve(ctx, at, master.Feed{Password: l.password, Write: func(w io.Writer) error {
+		fed = master.Serve(ctx, at, master.Feed{Password: l.password, Wait: attachTime, Write: func(w io.Writer) error {
 			if err := write(w); err != nil {
 				return &dumpError{err}
 			}
