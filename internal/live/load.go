@@ -215,7 +215,7 @@ func (l *loading) attach(ctx context.Context, port int) (err error) {
 	if err, failed := replies[0].(error); failed {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.order(ctx, []any{"CLIENT", "UNPAUSE"})) }()
+	defer func() { err = errors.Join(err, s.order(context.WithoutCancel(ctx), []any{"CLIENT", "UNPAUSE"})) }()
 	if text, ok := replies[1].(string); !ok || len(parseInfo(text).keyspace()) > 0 {
 		return errors.New("it is not empty")
 	}
