@@ -201,7 +201,7 @@ func (f *Feed) feed(ctx context.Context, c net.Conn, r *bufio.Reader) error {
 	if err == nil {
 		err = f.Write(w)
 	}
-	if err == nil {
+	if err == nil && ctx.Err() == nil { // the mark says that the dump is whole
 		_, err = io.WriteString(w, mark)
 	}
 	switch {
