@@ -14,7 +14,12 @@ import (
 // restoreRows are the paths that put a snapshot, or a part of it, back.
 var restoreRows = []row{
 	{name: "restore --apply of all jobs", peer: "redis-cli --pipe of plain RESTOREs", goal: 1, before: startStored, after: stopLive, run: restoreAll},
-	{name: "restore --into an empty server", peer: "redis-server's own load", goal: 1.1, before: startStored, after: stopLive, run: restoreInto},
+	{name: "restore --into an empty server", peer: "redis-server's own load", goal: 1.1, before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return restoreInto(b)
+	}},
+	{name: "restore --into a server that takes key by key", peer: "redis-server's own load", before: startStored, after: stopLive, run: func(b *bench) (float64, float64, error) {
+		return restoreInto(b, "--rename-command", "REPLICAOF", "")
+	}},
 	{name: "drill, until the snapshot is back", peer: "redis-server's own load", goal: 1.1, before: startStored, after: stopLive, run: drilled},
 	{name: "one job from S3", peer: "1 s", goal: 1, before: startStoredInS3, after: stopLiveAndS3, run: func(b *bench) (float64, float64, error) {
 		s, _, err := oneFromS3(b)
@@ -61,8 +66,9 @@ func (b *bench) load() (float64, error) {
 	return took, s.stop()
 }
 
-// restoreInto fills an empty server beside the one that the snapshot is of.
-func restoreInto(b *bench) (ours, peer float64, err error) {
+// restoreInto fills an empty server, started with more arguments, beside the one that the
+// snapshot is of.
+func restoreInto(b *bench, args ...string) (ours, peer float64, err error) {
 	if peer, err = b.load(); err != nil {
 		return 0, 0, err
 	}
@@ -70,7 +76,7 @@ func restoreInto(b *bench) (ours, peer float64, err error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return 0, 0, err
 	}
-	s, err := start(dir)
+	s, err := start(dir, args...)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -24,7 +24,7 @@ type server struct {
 }
 
 // start runs a redis-server over that directory, whose dump.rdb it loads if there is one.
-func start(dir string) (*server, error) {
+func start(dir string, args ...string) (*server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -38,8 +38,8 @@ func start(dir string) (*server, error) {
 	}
 	s := &server{dir: dir, port: port}
 	socket := filepath.Join(sockets, "s")
-	s.cmd = exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no",
-		"--repl-diskless-sync-delay", "0", "--logfile", filepath.Join(dir, "log"), "--enable-debug-command", "yes")
+	s.cmd = exec.Command("redis-server", append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no",
+		"--repl-diskless-sync-delay", "0", "--logfile", filepath.Join(dir, "log"), "--enable-debug-command", "yes"}, args...)...)
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
