@@ -61,7 +61,7 @@ func run(size string, runs int, only, work, doc, program string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{work: work, data: data, program: program, set: set, runs: runs, peaks: map[string][]float64{}}
+	b := &bench{work: work, data: data, program: program, set: set, runs: runs, peaks: map[string][]float64{}, floors: map[string][]floor{}}
 	table := newTable(set)
 	for _, r := range allRows {
 		if !slices.ContainsFunc(strings.Split(only, ";"), func(part string) bool { return strings.Contains(r.title(), part) }) {

@@ -31,6 +31,8 @@ type bench struct {
 	set     dataset
 	runs    int
 	peaks   map[string][]float64 // of memory, in MiB, that other rows came by
+	floors  map[string][]floor   // that other rows came by
+	worked  float64              // seconds of processor time that the last run of rqvault took
 }
 
 func (b *bench) dump() string { return filepath.Join(b.data, "dump.rdb") }
@@ -164,6 +166,7 @@ func (b *bench) rqvault(s *server, store string, codes []int, args ...string) (m
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		mib = float64(u.Maxrss) / 1024
 	}
+	b.worked = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	return mib, out, err
 }
 
