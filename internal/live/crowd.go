@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -10,8 +11,9 @@ import (
 // asked for little at a time, so that they wait for little; else for as much as makes the
 // reading fast.
 type crowd struct {
-	sent  atomic.Int64 // commands of ours, ever
-	quiet atomic.Bool  // hardly anybody else is there
+	sent    atomic.Int64 // commands of ours, ever
+	quiet   atomic.Bool  // hardly anybody else is there
+	watched atomic.Bool
 }
 
 const (
@@ -33,17 +35,22 @@ func (c *crowd) step(most int) int {
 	return min(most, crowdStep)
 }
 
-// watchCrowd looks again and again at how much others ask of the server, until the function
-// that it returns is called. Where that cannot be known, there is a crowd.
-func (s *Server) watchCrowd(ctx context.Context) (stop func()) {
+// WatchCrowd looks again and again at how much others ask of the server, until the function
+// that it returns is called. Where that cannot be known, there is a crowd. Reading keys
+// watches by itself; who does that several times in a row may watch all the while.
+func (s *Server) WatchCrowd(ctx context.Context) (stop func()) {
+	if s.crowd.watched.Swap(true) {
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		defer s.crowd.quiet.Store(false)
-		total, ours := s.commands(ctx)
+		total, ours, rate := s.commands(ctx)
+		s.crowd.quiet.Store(total > 0 && rate >= 0 && rate < crowdRate) // nothing was asked yet: see commands
 		for at, wait := time.Now(), crowdFirst; sleep(ctx, wait) == nil; wait = crowdEvery {
-			t, o := s.commands(ctx)
+			t, o, _ := s.commands(ctx)
 			now := time.Now()
 			others := float64(t-total-(o-ours)) / now.Sub(at).Seconds()
 			known := total > 0 && t > 0
@@ -57,15 +64,25 @@ func (s *Server) watchCrowd(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		<-over
+		s.crowd.watched.Store(false)
 	}
 }
 
 // commands returns how many commands the server has run since it started, 0 if it does not
-// tell, and how many we have sent.
-func (s *Server) commands(ctx context.Context) (total, ours int64) {
+// tell, how many we have sent, and how many per second it ran of late, -1 if it does not
+// tell: with those that we may just have sent, so it is no less than what others ask.
+func (s *Server) commands(ctx context.Context) (total, ours, rate int64) {
 	in, err := s.info(ctx, "stats")
 	if err != nil {
-		return 0, 0
+		return 0, 0, -1
 	}
-	return in.num("total_commands_processed"), s.crowd.sent.Load()
+	return in.num("total_commands_processed"), s.crowd.sent.Load(), ofLate(in)
+}
+
+func ofLate(in infoFields) int64 {
+	n, err := strconv.ParseInt(in.str("instantaneous_ops_per_sec"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
 }

@@ -91,7 +91,7 @@ func (s *Server) Scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, erro
 
 func (s *Server) scan(ctx context.Context, o ScanOptions) iter.Seq2[Dumped, error] {
 	return func(yield func(Dumped, error) bool) {
-		defer s.watchCrowd(ctx)()
+		defer s.WatchCrowd(ctx)()
 		dbs := []int{o.DB}
 		if o.DB == AllDBs {
 			var err error

@@ -53,7 +53,7 @@ func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, erro
 			yield(Walked{}, lost(ctx, act, err))
 			return
 		}
-		defer s.watchCrowd(ctx)()
+		defer s.WatchCrowd(ctx)()
 		steps, free, failed := make(chan *walkStep, 1), make(chan *walkStep, 4), make(chan error, 1)
 		go func() {
 			defer close(steps)
