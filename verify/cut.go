@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -48,6 +49,10 @@ func unique(id string) bool {
 type queueName struct {
 	db    int32
 	queue string
+}
+
+func (q queueName) compare(o queueName) int {
+	return cmp.Or(cmp.Compare(q.db, o.db), cmp.Compare(q.queue, o.queue))
 }
 
 // unlisted holds the least positions of such jobs in the snapshot's list, in order: as
@@ -131,6 +136,10 @@ type registryName struct {
 	queue string
 }
 
+func (r registryName) compare(o registryName) int {
+	return cmp.Or(cmp.Compare(r.db, o.db), cmp.Compare(r.kind, o.kind), cmp.Compare(r.queue, o.queue))
+}
+
 // lostRegistry is what is known of a registry that jobs of the snapshot stood in.
 type lostRegistry struct {
 	sightings
@@ -207,12 +216,14 @@ func (c *Context) cuts() (dbs, sure map[int32]bool, reasons []string) {
 			say(db, seen.sure, "%s; and %d more like it", seen.first, seen.jobs-1)
 		}
 	}
-	for k, r := range c.signs.registries {
+	for _, k := range slices.SortedFunc(maps.Keys(c.signs.registries), registryName.compare) {
+		r := c.signs.registries[k]
 		if r.jobs > c.takeable() && !r.listed {
 			say(k.db, true, "%s; and %d more like it", r.first, r.jobs-1)
 		}
 	}
-	for k, u := range c.signs.unlisted {
+	for _, k := range slices.SortedFunc(maps.Keys(c.signs.unlisted), queueName.compare) {
+		u := c.signs.unlisted[k]
 		if u.jobs > c.takeable() {
 			say(k.db, true, "%d jobs of queue %s are queued, and no list has them", u.jobs, k.queue)
 		}

@@ -30,7 +30,8 @@ type Live interface {
 type Look struct {
 	Before time.Time // instants before it count for the watermark
 	// Versions says that of a job's hash only what tells its version is asked, and nothing of
-	// whether the rest of it can be read.
+	// whether the rest of it can be read: what it waits for where it is deferred, its worker
+	// where it runs, and its expiry where a registry must have it.
 	Versions bool
 }
 

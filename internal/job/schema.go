@@ -92,6 +92,12 @@ type Schema interface {
 	// FieldsToCompare lists those of them that tell one version of a job from another, and
 	// what it waits for.
 	FieldsToCompare() []string
+	// FieldsAtFirst is how many of FieldsToCompare, from the first on, are enough for most
+	// jobs, and Glance says by their values whether they are enough for one: that its hash
+	// has a payload, is not to be doubted then, and what else it says tells a comparison
+	// nothing. Some of those can end, and when they do has to be known even so.
+	FieldsAtFirst() int
+	Glance(first [][]byte) (enough, ends bool)
 	// Fill copies one field of a job's hash into the row; a value it cannot read is
 	// noted in row.Problem, without the value. names keeps what rows share; it may be nil.
 	Fill(row *Row, names *Names, name, value []byte)

@@ -15,33 +15,49 @@ type WalkOptions struct {
 	Fields []string
 	// Measure is a field of which only the length is asked: it may be large.
 	Measure string
+	// First is how many of the fields are asked for at first, and nothing else; More says, by
+	// their values, what there is to ask besides. With 0 everything is asked at once.
+	First int
+	More  func(first [][]byte) More
 	// Reads reports whether a key's fields are read; the others are only named.
 	Reads func(key []byte) bool
 }
 
+// More is what there is to ask of a key besides its first fields.
+type More byte
+
+// The answers. For Everything all fields are read anew, so that they are from one instant.
+const (
+	Nothing More = iota
+	Expiry
+	Everything
+)
+
 // Walked is one key that Walk came by. All of it is valid until the next step.
 type Walked struct {
 	Key []byte
-	// Values are those of the fields asked for, nil where the hash has none. They are nil as
-	// a whole where the key was only named, or is not to be read in this way: it is gone, is
-	// no hash, has no such field as Measure or an empty one, or was refused.
+	// Values are those of the fields asked for, the first or all, nil where the hash has none.
+	// They are nil as a whole where the key was only named, or is not to be read in this way:
+	// it is gone, is no hash, has no such field as Measure or an empty one, or was refused.
 	Values   [][]byte
-	Measured int64 // length of the field Measure, in bytes
-	ExpireAt int64 // absolute expiry, Unix milliseconds; 0 means none
+	Measured int64 // length of the field Measure, in bytes; 0 where it was not asked
+	ExpireAt int64 // absolute expiry, Unix milliseconds; 0 means none, or not asked
 }
 
 // How Walk goes. Small steps leave the server to others in between, and they are smaller
-// where others are there; two are under way, so that it always has the next one.
+// where others are there. One step's reads are more than the server takes up at once
+// (16 KiB), so that it is still at them when the reply to the next SCAN has come and been
+// answered, and never waits.
 const (
-	walkCount  = 64
-	walkValue  = 64 << 10 // bytes; a longer value is not kept
-	readsOfKey = 3        // commands
-	clockEach  = 64       // keys between two looks at the server's clock
+	walkCount = 160
+	walkSteps = 4        // that the caller may be behind
+	walkValue = 64 << 10 // bytes; a longer value is not kept
+	clockEach = 64       // keys between two looks at the server's clock
 )
 
 // Walk names the keys that match, by SCAN, and reads some fields of those that are hashes.
 // Nothing of a hash but those fields goes over the wire, and they are from one instant;
-// its expiry is read right after. It is no point in time, and like SCAN it may come by a
+// its expiry is read after them. It is no point in time, and like SCAN it may come by a
 // key twice. An error ends the sequence.
 func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, error] {
 	return func(yield func(Walked, error) bool) {
@@ -54,7 +70,7 @@ func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, erro
 			return
 		}
 		defer s.WatchCrowd(ctx)()
-		steps, free, failed := make(chan *walkStep, 1), make(chan *walkStep, 4), make(chan error, 1)
+		steps, free, failed := make(chan *walkStep, walkSteps), make(chan *walkStep, 2*walkSteps), make(chan error, 1)
 		go func() {
 			defer close(steps)
 			failed <- s.walkOn(ctx, w, steps, free)
@@ -65,7 +81,7 @@ func (s *Server) Walk(ctx context.Context, o WalkOptions) iter.Seq2[Walked, erro
 			}
 		}()
 		for st := range steps {
-			if !st.each(len(o.Fields), yield) {
+			if !st.each(yield) {
 				return
 			}
 			select {
@@ -85,7 +101,8 @@ type walk struct {
 	o        WalkOptions
 	crowd    *crowd
 	relative bool   // the server does not tell absolute expiries (before 7.0)
-	fixed    []byte // the words of HMGET after the key
+	first    []byte // the words of HMGET after the key: the first fields
+	all      []byte // and all
 	out      chan []byte
 	buffers  chan []byte
 	next     string // cursor of the first step that was not handed over
@@ -102,8 +119,10 @@ func (s *Server) startWalk(ctx context.Context, o WalkOptions) (*walk, error) {
 		return nil, err
 	}
 	w := &walk{wire: c, o: o, crowd: &s.crowd, out: make(chan []byte), buffers: make(chan []byte, 4)}
-	for _, f := range o.Fields {
-		w.fixed = appendWord(w.fixed, f)
+	for i, f := range o.Fields {
+		if w.all = appendWord(w.all, f); i < o.First {
+			w.first = appendWord(w.first, f)
+		}
 	}
 	var said *ReplyError
 	if err := w.ask("PEXPIRETIME", "rqvault"); errors.As(err, &said) {
@@ -167,23 +186,16 @@ func (w *walk) write() (err error) {
 	return err
 }
 
+// steps keeps each step's first reads on their way while the next SCAN is, and what more
+// there is to ask, once the replies have told, while the reads of the next are.
 func (w *walk) steps(ctx context.Context, steps chan<- *walkStep, free <-chan *walkStep) error {
-	room := func() *walkStep {
-		select {
-		case st := <-free:
-			st.reset()
-			return st
-		default:
-			return &walkStep{}
-		}
-	}
 	at := w.next
-	w.send(at, nil)
-	var asked *walkStep
-	for more := true; more || asked != nil; {
+	w.send(at, nil, nil)
+	var asked, told, again *walkStep
+	for more := true; more || asked != nil || told != nil || again != nil; {
 		var st *walkStep
 		if more {
-			st = room()
+			st = room(free)
 			st.cursor = at
 			var err error
 			if at, err = w.scanned(st); err != nil {
@@ -192,29 +204,45 @@ func (w *walk) steps(ctx context.Context, steps chan<- *walkStep, free <-chan *w
 			if more = at != "0"; !more {
 				at = ""
 			}
-			w.send(at, st)
 		}
+		w.send(at, st, told)
 		if asked != nil {
-			if err := w.read(asked); err != nil {
+			if err := w.readFirst(asked); err != nil {
+				return err
+			}
+		}
+		if again != nil {
+			if err := w.readMore(again); err != nil {
 				return err
 			}
 			select {
-			case steps <- asked:
+			case steps <- again:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			if st != nil {
-				w.next = st.cursor
+			if told != nil {
+				w.next = told.cursor
 			}
 		}
-		asked = st
+		asked, told, again = st, asked, told
 	}
 	return nil
 }
 
-// send asks for the SCAN from that cursor on, if there is one, and for the fields of a
-// step's keys.
-func (w *walk) send(cursor string, st *walkStep) {
+// room returns a step to fill, one that is done with if there is any.
+func room(free <-chan *walkStep) *walkStep {
+	select {
+	case st := <-free:
+		st.reset()
+		return st
+	default:
+		return &walkStep{}
+	}
+}
+
+// send asks for the SCAN from that cursor on, if there is one, for the first fields of a
+// step's keys, and for what more there is to ask of another's.
+func (w *walk) send(cursor string, first, more *walkStep) {
 	var b []byte
 	select {
 	case b = <-w.buffers:
@@ -230,42 +258,17 @@ func (w *walk) send(cursor string, st *walkStep) {
 		b = appendCommand(b, words...)
 		commands++
 	}
-	if st != nil {
-		n := 0
-		b, n = w.appendReads(b, st)
+	n := 0
+	if first != nil {
+		b, n = w.appendFirst(b, first)
+		commands += n
+	}
+	if more != nil {
+		b, n = w.appendMore(b, more)
 		commands += n
 	}
 	w.crowd.sent.Add(int64(commands))
 	if len(b) > 0 {
 		w.out <- b
 	}
-}
-
-// appendReads appends what asks for the fields of a step's keys, and returns how many
-// commands that are.
-func (w *walk) appendReads(b []byte, st *walkStep) (_ []byte, commands int) {
-	n := 0
-	for i := range st.keys {
-		k := &st.keys[i]
-		key := st.bytes[k.from:k.to]
-		if k.read = w.o.Reads(key); !k.read {
-			continue
-		}
-		if w.relative && n%clockEach == 0 {
-			b = appendCommand(b, "TIME")
-			commands++
-		}
-		n++
-		b = append(appendHead(b, '*', 2+len(w.o.Fields)), "$5\r\nHMGET\r\n"...)
-		b = append(appendWord(b, key), w.fixed...)
-		b = append(b, "*3\r\n$7\r\nHSTRLEN\r\n"...)
-		b = appendWord(appendWord(b, key), w.o.Measure)
-		if w.relative {
-			b = append(b, "*2\r\n$4\r\nPTTL\r\n"...)
-		} else {
-			b = append(b, "*2\r\n$11\r\nPEXPIRETIME\r\n"...)
-		}
-		b = appendWord(b, key)
-	}
-	return b, commands + readsOfKey*n
 }

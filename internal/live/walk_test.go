@@ -67,6 +67,58 @@ func TestWalkReadsFieldsAndNamesTheRest(t *testing.T) {
 	}
 }
 
+// Where the first fields are enough nothing else is asked, and where they are not, all that
+// was read is from one later instant.
+func TestWalkAsksForMoreWhereThatIsNeeded(t *testing.T) {
+	r := redistest.Start(t, redistest.WithUser("old on >pw ~* +@all -pexpiretime"), redistest.WithUser("half on >pw ~* +@all -hstrlen"),
+		redistest.WithUser("none on >pw ~* +@all -hmget"))
+	r.Do("EVAL", `
+		for i = 1, 3000 do
+			local key, a = 'job:'..i, ({'enough', 'ends', 'more'})[i % 3 + 1]
+			redis.call('hset', key, 'a', a, 'b', i, 'big', 'xyz')
+			redis.call('pexpireat', key, 4102444800500)
+		end
+		redis.call('sadd', 'job:1:set', 'm')
+		redis.call('set', 'job:string', 'x')
+		redis.call('hset', 'job:small', 'a', 'more')
+		redis.call('hset', 'job:other', 'b', '1', 'big', 'x')
+		redis.call('hset', 'job:long', 'a', string.rep('x', 100000), 'big', 'x')
+		redis.call('hset', 'job:later', 'a', 'more', 'b', string.rep('x', 100000), 'big', 'x')`, 0)
+	o := jobWalk()
+	o.First, o.More = 1, func(first [][]byte) live.More {
+		if len(first) != 1 {
+			t.Errorf("got %q, want one value", first)
+		}
+		return map[string]live.More{"ends": live.Expiry, "more": live.Everything}[string(first[0])]
+	}
+	as := func(user string) string { return strings.Replace(r.SocketURL(), "unix://", "unix://"+user+":pw@", 1) }
+	for user, want := range map[string][3]string{
+		"":     {`["enough"] 0 0`, `["ends"] 0 4102444800500`, `["more" "2" ""] 3 4102444800500`},
+		"old":  {`["enough"] 0 0`, `["ends"] 0 4102444800`, `["more" "2" ""] 3 4102444800`}, // give or take what passed since it told the time
+		"half": {`["enough"] 0 0`, `["ends"] 0 4102444800500`, `[] 0 0`},
+		"none": {`[] 0 0`, `[] 0 0`, `[] 0 0`},
+	} {
+		url := r.SocketURL()
+		if user != "" {
+			url = as(user)
+		}
+		got := walked(t, dial(t, url, live.Options{ReadOnly: true}), o)
+		for i, key := range []string{"job:3", "job:1", "job:2"} {
+			if !strings.HasPrefix(got[key], want[i]) {
+				t.Errorf("%q: %s: got %s, want %s", user, key, got[key], want[i])
+			}
+		}
+		for _, key := range []string{"job:1:set", "job:string", "job:small", "job:other", "job:long", "job:later"} {
+			if got[key] != "[] 0 0" {
+				t.Errorf("%q: %s: got %s, want its name alone", user, key, got[key])
+			}
+		}
+		if len(got) != 3006 {
+			t.Errorf("%q: got %d keys, want 3006", user, len(got))
+		}
+	}
+}
+
 func TestWalkEndsWithItsServerItsCallerAndItsContext(t *testing.T) {
 	r := redistest.Start(t)
 	fill(r, 3000)
@@ -115,7 +167,7 @@ func TestWalkEndsWithItsServerItsCallerAndItsContext(t *testing.T) {
 // A server that hangs up on who seems to be idle is asked again, from where the walk was.
 func TestWalkGoesOnOverAnotherConnection(t *testing.T) {
 	r := redistest.Start(t)
-	fill(r, 3000)
+	fill(r, 30000)
 	s := dial(t, r.URL(), live.Options{ReadOnly: true})
 	o := live.WalkOptions{Fields: []string{"f"}, Measure: "g", Reads: func([]byte) bool { return true }}
 	seen, n, killed := map[string]bool{}, 0, 0
@@ -124,13 +176,13 @@ func TestWalkGoesOnOverAnotherConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[string(k.Key)] = true
-		if n++; n%1000 == 0 {
+		if n++; n%5000 == 0 {
 			if got, _ := r.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").(int64); got > 0 {
 				killed++
 			}
 		}
 	}
-	if len(seen) != 3000 || killed < 2 {
-		t.Errorf("got %d of 3000 keys over %d lost connections", len(seen), killed)
+	if len(seen) != 30000 || killed < 2 {
+		t.Errorf("got %d of 30000 keys over %d lost connections", len(seen), killed)
 	}
 }

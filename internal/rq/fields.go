@@ -26,7 +26,7 @@ const (
 
 // toJudge are the fields of which a job's state is made.
 var (
-	toCompare = []string{"status", "origin", "created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat", "worker_name",
+	toCompare = []string{"status", "origin", "created_at", "started_at", "ended_at", "enqueued_at", "last_heartbeat", "worker_name",
 		"dependency_id", "dependency_ids"}
 	toJudge = append(slices.Clip(toCompare), "timeout", "ttl", "result_ttl", "failure_ttl", "retries_left", "repeats_left",
 		"enqueue_at_front", "allow_dependency_failures", "group_id")
@@ -37,6 +37,34 @@ func (Schema) FieldsToJudge() []string { return toJudge }
 
 // FieldsToCompare leaves out how a job is to be run and kept.
 func (Schema) FieldsToCompare() []string { return toCompare }
+
+// Those of toCompare that a glance takes in, and how many of these RQ writes into every hash,
+// always together with the payload: no command of its leaves the one without the other.
+const (
+	atFirst   = 7
+	withWhole = 5
+)
+
+// FieldsAtFirst leaves out which worker runs a job, and what it waits for.
+func (Schema) FieldsAtFirst() int { return atFirst }
+
+// Glance wants more of jobs that run or wait for others, and of hashes that are not as RQ
+// writes them, such as what a worker's heartbeat leaves of one that was deleted. The record
+// of a job, and one that has been canceled or is scheduled, may end before its registry says.
+func (Schema) Glance(first [][]byte) (enough, ends bool) {
+	for i, v := range first[:withWhole] {
+		if v == nil || i < 3 && len(v) == 0 {
+			return false, false
+		}
+	}
+	switch job.Status(first[0]) {
+	case job.Queued:
+		return true, false
+	case job.Finished, job.Failed, job.Stopped, job.Scheduled, job.Canceled:
+		return true, true
+	}
+	return false, false
+}
 
 func fillParents(row *job.Row, value []byte) bool {
 	var ids []string

@@ -381,3 +381,48 @@ func TestFinishingAJob(t *testing.T) {
 		}
 	}
 }
+
+// A glance is enough where RQ wrote the hash, and the job neither runs nor waits for another.
+func TestGlance(t *testing.T) {
+	at := "2026-11-23T06:32:30.111182Z"
+	for _, c := range []struct {
+		values       []string // - is a field that is not there
+		enough, ends bool
+	}{
+		{[]string{"queued", "q", at, "", "", at, ""}, true, false},
+		{[]string{"queued", "q", at, "", "", "-", "-"}, true, false},
+		{[]string{"finished", "q", at, at, at, at, at}, true, true},
+		{[]string{"failed", "q", at, at, at, at, at}, true, true},
+		{[]string{"stopped", "q", at, at, at, at, at}, true, true},
+		{[]string{"scheduled", "q", at, "", "", "-", ""}, true, true},
+		{[]string{"canceled", "q", at, "", "", at, ""}, true, true},
+		{[]string{"started", "q", at, at, "", at, at}, false, false},
+		{[]string{"deferred", "q", at, "", "", "-", ""}, false, false},
+		{[]string{"created", "q", at, "", "", "-", ""}, false, false},
+		{[]string{"exploded", "q", at, "", "", at, ""}, false, false},
+		{[]string{"", "q", at, "", "", at, ""}, false, false},
+		{[]string{"queued", "", at, "", "", at, ""}, false, false},
+		{[]string{"queued", "q", "", "", "", at, ""}, false, false},
+		{[]string{"-", "q", at, "", "", at, ""}, false, false},
+		{[]string{"queued", "-", at, "", "", at, ""}, false, false},
+		{[]string{"queued", "q", "-", "", "", at, ""}, false, false},
+		{[]string{"queued", "q", at, "-", "", at, ""}, false, false},
+		{[]string{"queued", "q", at, "", "-", at, ""}, false, false},
+		{[]string{"-", "-", "-", "-", "-", "-", at}, false, false},
+	} {
+		var first [][]byte
+		for _, v := range c.values {
+			b := []byte(v)
+			if v == "-" {
+				b = nil
+			}
+			first = append(first, b)
+		}
+		if len(first) != (rq.Schema{}).FieldsAtFirst() {
+			t.Fatalf("%q: a glance takes in %d fields", c.values, rq.Schema{}.FieldsAtFirst())
+		}
+		if enough, ends := (rq.Schema{}).Glance(first); enough != c.enough || ends != c.ends {
+			t.Errorf("%q: got %v, %v, want %v, %v", c.values, enough, ends, c.enough, c.ends)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package source
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"rqvault/internal/index"
 	"rqvault/internal/job"
@@ -18,16 +20,17 @@ func (im *image) scan(ctx context.Context, o ImageOptions) error {
 	if err != nil {
 		return err
 	}
+	defer o.Server.WatchCrowd(ctx)()
 	for _, db := range dbs {
-		s := stateReader{im: im, ctx: ctx, db: db, names: o.Schema.FieldsToJudge()}
+		s := stateReader{im: im, schema: o.Schema, db: db, names: o.Schema.FieldsToJudge()}
 		if o.Versions {
-			s.names = o.Schema.FieldsToCompare()
+			s.names, s.first = o.Schema.FieldsToCompare(), o.Schema.FieldsAtFirst()
 		}
 		for _, n := range s.names {
 			s.fields = append(s.fields, []byte(n))
 		}
 		s.whole = reader{s: o.Server, schema: o.Schema, db: db, seen: map[[2]uint64]struct{}{}, yield: s.add}
-		if err := s.run(o); err != nil {
+		if err := s.run(ctx); err != nil {
 			return err
 		}
 	}
@@ -39,43 +42,92 @@ const wholeBatch = 512
 
 // stateReader reads one database's jobs.
 type stateReader struct {
-	im     *image
-	ctx    context.Context
+	schema job.Schema
 	db     int
 	names  []string
 	fields [][]byte // the same
+	first  int      // of them that are asked for at first; 0: all
 	whole  reader   // of what must be read whole
 	others [][]byte // names of that
-	err    error
+	mu     sync.Mutex
+	im     *image
+	err    error // of adding to it
 }
 
-func (s *stateReader) run(o ImageOptions) error {
-	walk := live.WalkOptions{DB: s.db, Match: o.Schema.Prefix() + "*", Fields: s.names, Measure: o.Schema.PayloadField(),
-		Reads: func(key []byte) bool { return plainlyJob(o.Schema, key) }}
-	for k, err := range o.Server.Walk(s.ctx, walk) {
+// run walks over the keys, and reads beside that what must be read whole, so that the
+// server always has something to do.
+func (s *stateReader) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches, failed := make(chan [][]byte, 2), make(chan error, 1)
+	go func() {
+		var err error
+		for names := range batches {
+			if err == nil {
+				if err = s.readWhole(ctx, names); err != nil {
+					cancel()
+				}
+			}
+		}
+		failed <- err
+	}()
+	err := s.walk(ctx, batches)
+	if err == nil && len(s.others) > 0 {
+		batches <- s.others
+	}
+	if close(batches); err != nil {
+		cancel()
+	}
+	if other := <-failed; other != nil && !(err != nil && errors.Is(other, context.Canceled)) {
+		return other // the walk only ended with it
+	}
+	if err != nil {
+		return err
+	}
+	if !s.whole.addLate(ctx) || !s.whole.readLate(ctx) {
+		return s.err
+	}
+	return nil
+}
+
+func (s *stateReader) walk(ctx context.Context, batches chan<- [][]byte) error {
+	o := live.WalkOptions{DB: s.db, Match: s.schema.Prefix() + "*", Fields: s.names, Measure: s.schema.PayloadField(), First: s.first, More: s.more,
+		Reads: func(key []byte) bool { return plainlyJob(s.schema, key) }}
+	for k, err := range s.whole.s.Walk(ctx, o) {
 		if err == nil {
 			err = s.take(&k)
 		}
 		if err != nil {
 			return err
 		}
-	}
-	if err := s.readOthers(); err != nil {
-		return err
-	}
-	if !s.whole.addLate(s.ctx) || !s.whole.readLate(s.ctx) {
-		return s.err
+		if len(s.others) == wholeBatch {
+			batches <- s.others
+			s.others = nil
+		}
 	}
 	return nil
+}
+
+// more says what has to be asked of a job besides its first fields.
+func (s *stateReader) more(first [][]byte) live.More {
+	switch enough, ends := s.schema.Glance(first); {
+	case !enough:
+		return live.Everything
+	case ends:
+		return live.Expiry
+	}
+	return live.Nothing
 }
 
 // take hands a job's fields to the index, or keeps another key's name for later.
 func (s *stateReader) take(k *live.Walked) error {
 	if k.Values != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.im.count(1)
-		return s.im.b.AddFields(index.JobFields{DB: s.db, Key: k.Key, Names: s.fields, Values: k.Values, ExpireAt: k.ExpireAt})
+		return s.im.b.AddFields(index.JobFields{DB: s.db, Key: k.Key, Names: s.fields[:len(k.Values)], Values: k.Values, ExpireAt: k.ExpireAt})
 	}
-	what := meaning(s.whole.schema, k.Key)
+	what := meaning(s.schema, k.Key)
 	// A job's keys may be met twice: the index takes either sight of them.
 	if what != ofJob && s.whole.again(k.Key) {
 		return nil
@@ -83,18 +135,14 @@ func (s *stateReader) take(k *live.Walked) error {
 	name := append([]byte(nil), k.Key...)
 	if what == ofIDs {
 		s.whole.late = append(s.whole.late, name)
-		return nil
+	} else {
+		s.others = append(s.others, name)
 	}
-	if s.others = append(s.others, name); len(s.others) < wholeBatch {
-		return nil
-	}
-	return s.readOthers()
+	return nil
 }
 
-func (s *stateReader) readOthers() error {
-	names := s.others
-	s.others = nil
-	for d, err := range s.whole.s.Dump(s.ctx, s.db, names) {
+func (s *stateReader) readWhole(ctx context.Context, names [][]byte) error {
+	for d, err := range s.whole.s.Dump(ctx, s.db, names) {
 		if !s.whole.one(d, err, false) {
 			return s.err
 		}
@@ -104,6 +152,8 @@ func (s *stateReader) readOthers() error {
 
 // add takes a key that was read whole.
 func (s *stateReader) add(rec *keyspace.Record, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil {
 		s.im.count(1)
 		err = s.im.b.Add(rec, 0)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,17 @@ func oddities(r *redistest.Server) {
 		local many = {}
 		for i = 1, 3000 do many[i] = '"parent-'..string.format('%030d', i)..'"' end
 		job('many', 'status', 'deferred', 'dependency_ids', '['..table.concat(many, ',')..']')
+		local function written(id, ...) job(id, 'started_at', '', 'ended_at', '', 'enqueued_at', at, 'worker_name', '', ...) end
+		written('waits', 'status', 'queued', 'worker_name', 'w0')
+		redis.call('pexpireat', 'rq:job:waits', 4102444800123)
+		written('runs', 'status', 'started', 'worker_name', 'w1')
+		written('follows', 'status', 'deferred', 'dependency_ids', '["runs"]')
+		written('ended', 'status', 'finished', 'ended_at', at)
+		redis.call('pexpireat', 'rq:job:ended', 4102444800123)
+		written('canceled', 'status', 'canceled', 'dependency_ids', '{')
+		written('nowhere', 'status', 'queued', 'origin', '')
+		written('odd', 'status', 'exploded')
+		written('wide', 'status', 'queued', 'last_heartbeat', string.rep('z', 100000))
 		redis.call('hset', 'rq:job:stub', 'last_heartbeat', at)
 		redis.call('hset', 'rq:job:stub2', 'status', 'queued', 'created_at', at)
 		redis.call('hset', 'rq:job:nodata', 'data', '', 'status', 'queued', 'created_at', at)
@@ -102,7 +114,7 @@ func told(t testing.TB, url, via string, blur bool) (all map[string]string, wron
 	return all, breaches(t, image, schema)
 }
 
-// versions is what tells the jobs' versions.
+// versions is what tells the jobs' versions: see verify.Look.
 func versions(t testing.TB, url string, alone bool) map[string]string {
 	t.Helper()
 	image, err := source.Image(t.Context(), source.ImageOptions{Options: options(dial(t, url), source.Scan), TempDir: t.TempDir(), Versions: alone})
@@ -115,8 +127,18 @@ func versions(t testing.TB, url string, alone bool) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[fmt.Sprintf("%d/%s", r.DB, r.ID)] = fmt.Sprint(r.Exists, r.Stub, r.Status, r.Queue, r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt,
-			r.HeartbeatAt, r.ExpireAt, r.Parents, r.ParentSet, r.ListedBy, r.Worker, r.ResultAt, r.ResultType, r.Places)
+		seen := fmt.Sprint(r.Exists, r.Stub, r.Status, r.Queue, r.CreatedAt, r.EnqueuedAt, r.StartedAt, r.EndedAt,
+			r.HeartbeatAt, r.ParentSet, r.ListedBy, r.ResultAt, r.ResultType, r.Places)
+		if r.Status != job.Queued {
+			seen += fmt.Sprint(r.ExpireAt)
+		}
+		switch r.Status {
+		case job.Started:
+			seen += r.Worker
+		case job.Deferred:
+			seen += fmt.Sprint(r.Parents)
+		}
+		all[fmt.Sprintf("%d/%s", r.DB, r.ID)] = seen
 	}
 	return all
 }
@@ -174,6 +196,22 @@ func TestFieldsSayWhatWholeValuesSay(t *testing.T) {
 		got, _ := told(t, as("old"), source.Scan, true)
 		sameTold(t, "before Redis 7", got, want)
 		sameTold(t, "versions", versions(t, r.SocketURL(), true), versions(t, as("whole"), false))
+	}
+}
+
+// Most jobs need no more than a glance: of a real RQ's, too.
+func TestAGlanceIsEnoughForMostJobs(t *testing.T) {
+	r := redistest.Start(t)
+	realJobs(r)
+	r.Do("CONFIG", "RESETSTAT")
+	versions(t, r.SocketURL(), true)
+	calls := func(name string) int {
+		n, _, _ := strings.Cut(strings.TrimPrefix(r.Info("commandstats", "cmdstat_"+name), "calls="), ",")
+		got, _ := strconv.Atoi(n)
+		return got
+	}
+	if whole, all := calls("hstrlen"), calls("hmget"); whole == 0 || whole > all/3 {
+		t.Errorf("of %d questions about jobs, %d were for everything", all, whole)
 	}
 }
 

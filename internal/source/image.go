@@ -18,7 +18,7 @@ type ImageOptions struct {
 	Options
 	TempDir string
 	Before  time.Time // the image's watermark is below this instant; zero: there is none
-	// Versions leaves out, by scan, what tells nothing of a job's version.
+	// Versions leaves out, by scan, what tells nothing of a job's version: see verify.Look.
 	Versions bool
 	// Ours reports whether a restore put the job there; it may be nil.
 	Ours func(db int, id string) bool
