@@ -49,7 +49,8 @@ type Walked struct {
 // (16 KiB), so that it is still at them when the reply to the next SCAN has come and been
 // answered, and never waits.
 const (
-	walkCount = 160
+	walkCount = 128
+	walkHeavy = 64       // after one whose reads were more than two commands for each key
 	walkSteps = 4        // that the caller may be behind
 	walkValue = 64 << 10 // bytes; a longer value is not kept
 	clockEach = 64       // keys between two looks at the server's clock
@@ -106,6 +107,7 @@ type walk struct {
 	out      chan []byte
 	buffers  chan []byte
 	next     string // cursor of the first step that was not handed over
+	commands int    // that were sent last
 }
 
 func (s *Server) startWalk(ctx context.Context, o WalkOptions) (*walk, error) {
@@ -251,7 +253,11 @@ func (w *walk) send(cursor string, first, more *walkStep) {
 	}
 	commands := 0
 	if cursor != "" {
-		words := []string{"SCAN", cursor, "COUNT", strconv.Itoa(w.crowd.step(walkCount))}
+		count := walkCount
+		if w.commands > 2*walkCount {
+			count = walkHeavy
+		}
+		words := []string{"SCAN", cursor, "COUNT", strconv.Itoa(w.crowd.step(count))}
 		if w.o.Match != "" {
 			words = append(words, "MATCH", w.o.Match)
 		}
@@ -267,6 +273,7 @@ func (w *walk) send(cursor string, first, more *walkStep) {
 		b, n = w.appendMore(b, more)
 		commands += n
 	}
+	w.commands = commands
 	w.crowd.sent.Add(int64(commands))
 	if len(b) > 0 {
 		w.out <- b
