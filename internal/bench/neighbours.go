@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"rqvault/internal/rq"
 )
 
@@ -31,34 +33,52 @@ var neighbourRows = []row{
 }
 
 // reads is a second server that holds the jobs' hashes under names that redis-benchmark can
-// make.
-var reads *server
+// make, and what diff asks of them: of each job some fields, of so many the expiry too, and
+// of so many everything.
+var reads struct {
+	*server
+	expiries, whole int
+}
+
+// readsPeer names what readsAlone does.
+var readsPeer = fmt.Sprintf("redis-benchmark with the same reads (HMGET of %d fields; where it matters PEXPIRETIME; of jobs that run or wait for others HMGET of %d, HSTRLEN, PEXPIRETIME)",
+	rq.Schema{}.FieldsAtFirst(), len(rq.Schema{}.FieldsToCompare()))
 
 // startReads is startStored, and copies the hashes.
 func startReads(b *bench) (err error) {
 	if err := startStored(b); err != nil {
 		return err
 	}
-	if reads, err = start(filepath.Join(b.work, "reads")); err != nil {
+	reads.expiries, reads.whole = 0, 0
+	if reads.server, err = start(filepath.Join(b.work, "reads")); err != nil {
 		return errors.Join(err, live.stop())
 	}
 	ctx, n := context.Background(), 0
+	schema := rq.Schema{}
+	first := schema.FieldsToCompare()[:schema.FieldsAtFirst()]
 	err = scan(live, "rq:job:*", func(keys []string) error {
 		from, to := live.Pipeline(), reads.Pipeline()
+		var dumps []*redis.StringCmd
+		var values []*redis.SliceCmd
 		for _, k := range keys {
 			if strings.Count(k, ":") == 2 {
-				from.Dump(ctx, k)
+				dumps, values = append(dumps, from.Dump(ctx, k)), append(values, from.HMGet(ctx, k, first...))
 			}
 		}
-		dumps, err := from.Exec(ctx)
-		if err != nil {
+		if _, err := from.Exec(ctx); err != nil {
 			return err
 		}
-		for _, d := range dumps {
-			to.Do(ctx, "RESTORE", fmt.Sprintf("job:%012d", n), 0, d.(interface{ Val() string }).Val())
+		for i, d := range dumps {
+			to.Do(ctx, "RESTORE", fmt.Sprintf("job:%012d", n), 0, d.Val())
 			n++
+			switch enough, ends := schema.Glance(texts(values[i].Val())); {
+			case !enough:
+				reads.whole++
+			case ends:
+				reads.expiries++
+			}
 		}
-		_, err = to.Exec(ctx)
+		_, err := to.Exec(ctx)
 		return err
 	})
 	if err != nil {
@@ -69,13 +89,34 @@ func startReads(b *bench) (err error) {
 
 func stopReads(b *bench) error { return errors.Join(reads.stop(), stopLive(b)) }
 
-// readsAlone has redis-benchmark do the reads that diff does of each job, as many and in
+// texts are values as they were read, nil for one that is not there.
+func texts(values []any) [][]byte {
+	all := make([][]byte, len(values))
+	for i, v := range values {
+		if text, ok := v.(string); ok {
+			all[i] = []byte(text)
+		}
+	}
+	return all
+}
+
+// readsAlone has redis-benchmark do the reads that diff does of jobs, as many of each and in
 // pipelines as long, on one connection.
 func readsAlone(b *bench) error {
-	const key, pipeline = "job:__rand_int__", "64"
-	for _, c := range [][]string{append([]string{"HMGET", key}, rq.Schema{}.FieldsToCompare()...), {"HSTRLEN", key, "data"}, {"PEXPIRETIME", key}} {
-		args := []string{"-s", reads.socket(), "-c", "1", "-P", pipeline, "-n", strconv.Itoa(b.set.jobs), "-r", strconv.Itoa(b.set.jobs), "-q"}
-		if err := command("redis-benchmark", append(args, c...)...); err != nil {
+	const key, pipeline = "job:__rand_int__", "128"
+	schema := rq.Schema{}
+	fields := schema.FieldsToCompare()
+	for _, c := range []struct {
+		n     int
+		words []string
+	}{
+		{b.set.jobs, append([]string{"HMGET", key}, fields[:schema.FieldsAtFirst()]...)},
+		{reads.expiries + reads.whole, []string{"PEXPIRETIME", key}},
+		{reads.whole, append([]string{"HMGET", key}, fields...)},
+		{reads.whole, []string{"HSTRLEN", key, schema.PayloadField()}},
+	} {
+		args := []string{"-s", reads.socket(), "-c", "1", "-P", pipeline, "-n", strconv.Itoa(c.n), "-r", strconv.Itoa(b.set.jobs), "-q"}
+		if err := command("redis-benchmark", append(args, c.words...)...); err != nil {
 			return err
 		}
 	}

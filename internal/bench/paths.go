@@ -55,7 +55,7 @@ var rows = []row{
 		mib, err := b.peak("diff")
 		return mib, 512, err
 	}},
-	{name: "diff, all of it, against its reads of jobs alone", peer: "redis-benchmark with the same reads", goal: 1 / 0.7, before: startReads, after: stopReads, run: func(b *bench) (float64, float64, error) {
+	{name: "diff, all of it, against its reads of jobs alone", peer: readsPeer, goal: 1 / 0.7, before: startReads, after: stopReads, run: func(b *bench) (float64, float64, error) {
 		return both(ours(b, "diff"), func() error { return readsAlone(b) })
 	}},
 }
