@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"rqvault/internal/index"
 	"rqvault/internal/job"
 	"rqvault/internal/lineage"
 )
@@ -216,6 +217,11 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
+	begun := *o
+	var stop func()
+	begun.Rows, stop = early(o.Rows)
+	defer stop()
+	o = &begun
 	// Whether the rest of a hash can be read is asked only where live came back from older
 	// data, which one that has been running since cannot have done.
 	image, err := o.Live.Image(ctx, Look{Before: facts.Loaded(), Versions: o.Assume == "" && o.Past.Same(facts)})
@@ -249,6 +255,20 @@ func (o *Options) look(ctx context.Context) (r *Result, atomic bool, err error) 
 		return nil, false, err
 	}
 	return r, image.Atomic(), r.orphans(o, image.Rows())
+}
+
+// early lets the first reading of rows begin beside what is done until they are asked for:
+// they are opened, and the first of them unpacked, while the server is at work. What it
+// returns is used by one goroutine.
+func early(rows func() Rows) (_ func() Rows, stop func()) {
+	begun, stop := index.Begin(rows)
+	return func() Rows {
+		first := begun
+		if begun = nil; first == nil {
+			return rows()
+		}
+		return first
+	}, stop
 }
 
 // compare judges every job, and once more where the first time shows that single keys

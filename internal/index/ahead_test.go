@@ -56,3 +56,28 @@ func TestAheadStopsReadingWhenItIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// What was begun is read before anybody asks for it, and no more once it was stopped.
+func TestBegunRowsAreReadAtOnce(t *testing.T) {
+	for _, take := range []int{0, 1, 5000} {
+		opened, ended, got := make(chan bool), 0, 0
+		rows, stop := index.Begin(func() iter.Seq2[int, error] {
+			close(opened)
+			return numbers(5000, nil, &ended)
+		})
+		<-opened
+		if take > 0 {
+			for i, err := range rows {
+				if err != nil || i != got {
+					t.Fatalf("got %d, %v at %d", i, err, got)
+				}
+				if got++; got == take {
+					break
+				}
+			}
+		}
+		if stop(); got != take || ended != 1 {
+			t.Errorf("got %d rows of %d; the reader ended %d times", got, take, ended)
+		}
+	}
+}
