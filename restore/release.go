@@ -42,9 +42,7 @@ type returning struct {
 // Without a pace, the longest queues first; with one, a little of each in turn.
 func (a *applier) release(ctx context.Context) error {
 	var queues []*returning
-	for _, k := range slices.SortedFunc(maps.Keys(a.waiting), func(x, y queueKey) int {
-		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
-	}) {
+	for _, k := range slices.SortedFunc(maps.Keys(a.waiting), queueKey.compare) {
 		steps := a.waiting[k]
 		slices.SortFunc(steps, func(x, y *task) int {
 			return cmp.Or(cmp.Compare(x.Order, y.Order), cmp.Compare(x.JobID, y.JobID))
