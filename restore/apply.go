@@ -107,7 +107,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 
 func newWriter(p *Plan, o Options) writer {
 	return writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey,
-		life: int64(LedgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli()}
+		life: int64(LedgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli(), present: o.Now}
 }
 
 type applier struct {

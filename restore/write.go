@@ -26,14 +26,15 @@ const membersPerStep = 1000
 
 // writer turns rows of the snapshot into calls of restore.lua.
 type writer struct {
-	schema job.Schema
-	values Values
-	format keyspace.Format
-	ledger string
-	life   int64 // of the ledger, seconds
-	since  int64 // instant of the snapshot, Unix ms
-	now    int64 // Unix ms
-	fields bool  // write values command by command, because RESTORE is refused here
+	schema  job.Schema
+	values  Values
+	format  keyspace.Format
+	ledger  string
+	life    int64            // of the ledger, seconds
+	since   int64            // instant of the snapshot, Unix ms
+	now     int64            // Unix ms
+	present func() time.Time // by the server's clock
+	fields  bool             // write values command by command, because RESTORE is refused here
 }
 
 // sign is a ledger entry's value: what was done, and when in Unix ms.
