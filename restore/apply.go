@@ -74,7 +74,7 @@ type Options struct {
 // the same or a newly made plan: the end is the same. An error means that it stopped in
 // the middle; refusals of single steps are outcomes.
 func Apply(ctx context.Context, p *Plan, o Options) (err error) {
-	a := &applier{o: o, waiting: map[queueKey][]*task{}, w: newWriter(p, o)}
+	a := &applier{o: o, queued: map[queueKey][]queued{}, waiting: map[queueKey][]*task{}, w: newWriter(p, o)}
 	a.tasks = newTasks(p.Steps, func(s *Step) { a.outcome(s, Held, s.Reason) })
 	if err := settle(ctx, p, o); err != nil {
 		return err
@@ -107,7 +107,7 @@ func Apply(ctx context.Context, p *Plan, o Options) (err error) {
 
 func newWriter(p *Plan, o Options) writer {
 	return writer{schema: o.Schema, values: o.Values, format: o.Format, ledger: LedgerKey,
-		life: int64(LedgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli()}
+		life: int64(LedgerLife / time.Second), since: o.TakenAt.UnixMilli(), now: o.Now().UnixMilli(), present: o.Now}
 }
 
 type applier struct {
@@ -115,13 +115,14 @@ type applier struct {
 	w           writer
 	tasks       *tasks
 	total, done int
-	parcels     load                // what goes by bulk.lua
-	blocks      load                // what goes by restore.lua
-	sent        int                 // jobs
-	flights     []*flight           // what is not landed yet, the oldest first
-	launched    [maxFlights]*flight // the last of all, landed or not
-	inOrder     bool                // one batch is done with before the next is sent
-	broken      bool                // one broke off
+	parcels     load                  // what goes by bulk.lua
+	blocks      load                  // what goes by restore.lua
+	sent        int                   // jobs
+	flights     []*flight             // what is not landed yet, the oldest first
+	launched    [maxFlights]*flight   // the last of all, landed or not
+	inOrder     bool                  // one batch is done with before the next is sent
+	broken      bool                  // one broke off
+	queued      map[queueKey][]queued // to be written in their order
 	deferred    []*job.Row
 	waiting     map[queueKey][]*task // prepared, to be placed
 	ready       []*job.Row           // deferred jobs put back
@@ -202,9 +203,16 @@ func (a *applier) writeJobs(ctx context.Context) error {
 			a.deferred = append(a.deferred, alone(row))
 			continue
 		}
+		if onlyQueued(row, t.Step) {
+			a.keep(row, t)
+			continue
+		}
 		if err := a.add(ctx, row, t); err != nil {
 			return err
 		}
+	}
+	if err := a.writeQueued(ctx); err != nil {
+		return err
 	}
 	if err := a.flush(ctx); err != nil {
 		return err

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"rqvault/internal/job"
 	"rqvault/internal/keyspace"
@@ -92,11 +93,15 @@ func (w *writer) placed(p *parcel, row *job.Row, s *Step) bool {
 	return true
 }
 
+// farOff is how far off an expiry has to be for nobody to ask whether it has passed while the
+// job was on its way: longer than any call waits.
+const farOff = time.Hour
+
 // bulkCall puts parcels together, which are in the order of their places.
 func (w *writer) bulkCall(batch []pending) Call {
 	n := len(batch)
 	keys := append(make([]string, 0, 2+2*n), w.ledger, w.schema.QueuesKey())
-	args := append(make([]any, 0, 8+7*n), w.life, n, 0, 0, 0, 0)
+	args := append(make([]any, 0, 9+7*n), w.life, n, 0, 0, 0, 0, w.present().Add(farOff).UnixMilli())
 	counts := [4]int{} // expiries, registries, lists, streams
 	placed := any(sign(statePlaced, w.now))
 	for i := range batch {

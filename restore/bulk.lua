@@ -5,7 +5,7 @@
 -- KEYS: ledger, the set of queues, each job's hash, then each stream of results, then each
 --       registry
 -- ARGV: ledger's life in seconds; how many jobs, expiries, registries, lists and streams
---       there are, then
+--       there are; an instant in ms that is not reached while this runs, then
 --       for each job: its field in the ledger, and what to sign there,
 --       for each job: its hash's payload,
 --       for each expiry: the number of its job, and the instant in ms,
@@ -19,7 +19,8 @@ local keys, args = KEYS, ARGV
 local ledger = keys[1]
 local jobs, expiries = tonumber(args[2]), tonumber(args[3])
 local registries, lists, streams = tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
-local signs = 7
+local far = tonumber(args[7])
+local signs = 8
 local payloads = signs + 2 * jobs - 1 -- before the first
 local at = payloads + jobs + 1
 
@@ -54,14 +55,16 @@ for n = 1, registries do
   end
 end
 
-local passing, expire = {}, {} -- numbers and keys of what has an expiry
+local passing, expire = {}, {} -- numbers and keys of what may expire at any moment
 for i = 1, jobs do
   if not left[i] then
     local key, ms = keys[2 + i], expiry[i]
     local reply
     if ms then
       reply = redis.pcall('RESTORE', key, ms, args[payloads + i], 'ABSTTL')
-      passing[#passing + 1], expire[#expire + 1] = i, key
+      if tonumber(ms) < far then
+        passing[#passing + 1], expire[#expire + 1] = i, key
+      end
     else
       reply = redis.pcall('RESTORE', key, '0', args[payloads + i])
     end

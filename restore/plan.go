@@ -274,16 +274,22 @@ func Sort(steps []Step) {
 		heading, at int32
 		order       int64
 	}
+	// Of equals the first comes first, where they come by their ids as a comparison has them.
+	byID := true
+	for i := 1; i < len(steps) && byID; i++ {
+		byID = steps[i-1].DB < steps[i].DB || steps[i-1].DB == steps[i].DB && steps[i-1].JobID <= steps[i].JobID
+	}
 	order := make([]rank, len(steps))
 	for i := range steps {
 		s := &steps[i]
 		order[i] = rank{under[heading{s.DB, s.Queue, s.Verdict}], int32(i), s.Order}
 	}
 	slices.SortFunc(order, func(a, b rank) int {
-		if c := cmp.Or(cmp.Compare(a.heading, b.heading), cmp.Compare(a.order, b.order)); c != 0 {
-			return c
+		c := cmp.Or(cmp.Compare(a.heading, b.heading), cmp.Compare(a.order, b.order))
+		if c == 0 && !byID {
+			c = cmp.Compare(steps[a.at].JobID, steps[b.at].JobID)
 		}
-		return cmp.Or(cmp.Compare(steps[a.at].JobID, steps[b.at].JobID), cmp.Compare(a.at, b.at))
+		return cmp.Or(c, cmp.Compare(a.at, b.at))
 	})
 	for i := range order {
 		if order[i].at == int32(i) {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"slices"
 
 	"rqvault/internal/job"
@@ -22,6 +23,10 @@ const (
 type queueKey struct {
 	db   int32
 	name string
+}
+
+func (k queueKey) compare(o queueKey) int {
+	return cmp.Or(cmp.Compare(k.db, o.db), cmp.Compare(k.name, o.name))
 }
 
 // Survivors notes which ids of the snapshot's queues are still listed in live, so that

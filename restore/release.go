@@ -39,12 +39,10 @@ type returning struct {
 
 // release places what was prepared from the head on: each chunk goes behind the one before
 // it. So a worker that is waiting takes the first id first, however many calls it takes.
-// Without a pace, queue by queue; with one, a little of each in turn.
+// Without a pace, the longest queues first; with one, a little of each in turn.
 func (a *applier) release(ctx context.Context) error {
 	var queues []*returning
-	for _, k := range slices.SortedFunc(maps.Keys(a.waiting), func(x, y queueKey) int {
-		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
-	}) {
+	for _, k := range slices.SortedFunc(maps.Keys(a.waiting), queueKey.compare) {
 		steps := a.waiting[k]
 		slices.SortFunc(steps, func(x, y *task) int {
 			return cmp.Or(cmp.Compare(x.Order, y.Order), cmp.Compare(x.JobID, y.JobID))
@@ -54,40 +52,55 @@ func (a *applier) release(ctx context.Context) error {
 	if a.o.Pace.set() {
 		return a.releaseSlowly(ctx, queues)
 	}
-	for _, q := range queues {
-		for q.next < len(q.steps) {
-			if err := a.releaseSome(ctx, q, releaseIDs); err != nil {
-				return a.unplaced(err)
+	return a.unplaced(a.releaseAll(ctx, queues))
+}
+
+// releaseAll places all of them. Calls about two queues are on their way at once, so that the
+// server need not wait; of one queue only one, since each goes by the one before it.
+func (a *applier) releaseAll(ctx context.Context, queues []*returning) (err error) {
+	slices.SortStableFunc(queues, func(x, y *returning) int { return cmp.Compare(len(y.steps), len(x.steps)) })
+	var under []*placing
+	for {
+		for err == nil && len(queues) > 0 && len(under) < maxFlights {
+			q := queues[0]
+			for q.next < len(q.steps) && a.passed(q) {
+			}
+			if queues = queues[1:]; q.next < len(q.steps) {
+				under = append(under, a.place(ctx, q, releaseIDs))
 			}
 		}
+		if len(under) == 0 {
+			return err
+		}
+		q := under[0].q
+		err = cmp.Or(err, a.placed(under[0]))
+		under, queues = under[1:], slices.Insert(queues, 0, q)
 	}
-	return nil
 }
 
 // releaseSome places at most so many ids of one queue that belong behind the same id.
 func (a *applier) releaseSome(ctx context.Context, q *returning, most int) error {
+	if a.passed(q) {
+		return nil
+	}
+	return a.placed(a.place(ctx, q, most))
+}
+
+// passed notes what the next id has to follow. It reports whether that id stands there
+// already, and is done with.
+func (a *applier) passed(q *returning) bool {
 	s := q.steps[q.next]
 	if q.next == 0 || q.steps[q.next-1].After != s.After { // another gap among the survivors
 		q.after = s.After
 	}
-	if s.placed {
-		a.outcome(s.Step, Skipped, map[bool]string{false: putBack, true: liveHas}[s.others])
-		q.after = s.JobID
-		q.next++
-		a.left(q)
-		return nil
+	if !s.placed {
+		return false
 	}
-	start, end := q.next, q.next+1
-	for end < len(q.steps) && end-start < most && q.steps[end].After == q.steps[start].After && !q.steps[end].placed {
-		end++
-	}
-	placed, err := a.place(ctx, q.key, q.steps[start:end], q.after, q.last)
-	if err != nil {
-		return err
-	}
-	q.last, q.after, q.next = cmp.Or(placed, q.last), cmp.Or(placed, q.after), end
+	a.outcome(s.Step, Skipped, map[bool]string{false: putBack, true: liveHas}[s.others])
+	q.after = s.JobID
+	q.next++
 	a.left(q)
-	return nil
+	return true
 }
 
 // left notes what of a queue still has to be placed.
@@ -172,6 +185,9 @@ func (a *applier) depth(ctx context.Context, k queueKey) (int64, error) {
 
 // unplaced says how many jobs wait for their place when a restore stops between.
 func (a *applier) unplaced(err error) error {
+	if err == nil {
+		return nil
+	}
 	n := 0
 	for _, steps := range a.waiting {
 		n += len(steps)
@@ -180,54 +196,6 @@ func (a *applier) unplaced(err error) error {
 		return err
 	}
 	return fmt.Errorf("%d jobs are written, but not all of them stand in their queues yet: %w", n, err)
-}
-
-// place puts ids that belong together into their queue, behind pivot or, if that has left
-// it, behind the other. It returns the last that is in its place.
-func (a *applier) place(ctx context.Context, k queueKey, steps []*task, pivot, instead string) (last string, err error) {
-	names := a.o.Schema.VersionFields()
-	c := Call{Keys: []string{a.w.ledger, a.o.Schema.PlaceKey(job.InQueue, k.name)},
-		Args: []any{pivot, instead, a.o.Now().UnixMilli(), len(names)}}
-	for _, n := range names {
-		c.Args = append(c.Args, n)
-	}
-	for _, s := range steps {
-		c.Keys = append(c.Keys, a.o.Schema.PartKey(s.JobID, job.HashPart))
-		c.Args = append(c.Args, JobEntry(s.JobID))
-	}
-	for _, s := range steps {
-		c.Args = append(c.Args, s.JobID)
-	}
-	replies, err := a.o.Redis.Run(ctx, int(k.db), releaseScript, []Call{c})
-	if err != nil {
-		return "", fmt.Errorf("place the jobs of queue %s: %w", k.name, err)
-	}
-	list, ok := replies[0].([]any)
-	if !ok || len(list) != len(steps) {
-		reason := errReply.Error()
-		if err, ok := replies[0].(error); ok {
-			reason = plain(err.Error())
-		}
-		for _, s := range steps {
-			a.outcome(s.Step, Failed, "its data is back, but not its place: "+reason)
-		}
-		return "", nil
-	}
-	for i, s := range steps {
-		switch list[i] {
-		case statePlaced:
-			a.finished(s.Step)
-			last = s.JobID
-		case "gone":
-			a.outcome(s.Step, Skipped, "its own expiry passed while it was put back")
-		case "changed":
-			a.outcome(s.Step, a.refused(), "somebody else has had it since its data came back: live wins")
-		default:
-			a.outcome(s.Step, Skipped, putBack)
-			last = s.JobID
-		}
-	}
-	return last, nil
 }
 
 // enqueueReady triggers deferred jobs whose parents have all ended: in RQ that happens

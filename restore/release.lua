@@ -3,58 +3,64 @@
 -- KEYS: ledger, the queue's list, each job's hash
 -- ARGV: the id of the list to follow ('' to go to the very head), one to follow where that
 --       is not there any more ('' for the head: a worker took it, and all that stood before
---       it), the present instant in ms, n and n fields of a job's hash
---       by which its version is known, then the ledger fields of all ids, then the ids
+--       it), the present instant in ms, how this run signed those whose hash it wrote, n and
+--       n fields of a job's hash by which its version is known, then the ledger fields of all
+--       ids, then the ids
 -- Replies with one word per id, in order: placed; waited (placed before); gone (its hash
 -- has expired or was deleted, now or before); changed (somebody else
 -- has had the job since its hash came back).
 local ledger, list = KEYS[1], KEYS[2]
-local pivot, instead, now = ARGV[1], ARGV[2], ARGV[3]
+local pivot, instead, now, ours = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local names = {}
-for i = 1, tonumber(ARGV[4]) do
-  names[i] = ARGV[4 + i]
+for i = 1, tonumber(ARGV[5]) do
+  names[i] = ARGV[5 + i]
 end
 
 local batch = 2000 -- Lua passes no more than some thousand arguments
 local count = #KEYS - 2
-local first = 4 + #names
+local first = 5 + #names
 
--- held says in which version the ledger holds a job back, nil if it does not.
-local function held(signed)
-  return signed and string.match(signed, '^held:%d+(.*)$')
+local signs = {}
+for _, word in ipairs({'placed', 'gone', 'changed'}) do
+  signs[word] = word .. ':' .. now
 end
 
-local function version(have)
+-- look says what became of a job since its hash came back, when the ledger was signed so.
+local function look(signed, hash)
+  local have = redis.call('HMGET', hash, unpack(names))
+  if not have[1] and redis.call('EXISTS', hash) == 0 then
+    return 'gone'
+  end
   for i = 1, #names do
     have[i] = have[i] or ''
   end
-  return '|' .. table.concat(have, '|')
+  local version = table.concat(have, '|')
+  if signed == ours .. '|' .. version then
+    return 'placed'
+  end
+  local want = string.match(signed, '^held:%d+(.*)$') -- another run's
+  return (want == '' or want == '|' .. version) and 'placed' or 'changed'
 end
 
 local replies, ids, entries = {}, {}, {}
+local found, written = 0, 0 -- how many ids and entries
 for from = 1, count, batch do
   local n = math.min(batch, count - from + 1)
   local signed = redis.call('HMGET', ledger, unpack(ARGV, first + from, first + from + n - 1))
   for i = 1, n do
-    local entry, id, hash = ARGV[first + from + i - 1], ARGV[first + count + from + i - 1], KEYS[1 + from + i]
-    local want = held(signed[i])
-    local word = 'gone'
-    if want then
-      local have = redis.call('HMGET', hash, unpack(names))
-      if not have[1] and redis.call('EXISTS', hash) == 0 then
-        word = 'gone'
-      elseif want ~= '' and want ~= version(have) then
-        word = 'changed'
-      else
-        word = 'placed'
-        ids[#ids + 1] = id
+    local state, word = signed[i], 'gone'
+    if state and string.sub(state, 1, 5) == 'held:' then
+      word = look(state, KEYS[1 + from + i])
+      if word == 'placed' then
+        found = found + 1
+        ids[found] = ARGV[first + count + from + i - 1]
       end
-      entries[#entries + 1] = entry
-      entries[#entries + 1] = word .. ':' .. now
-    elseif signed[i] and string.match(signed[i], '^placed:') then
+      entries[written + 1], entries[written + 2] = ARGV[first + from + i - 1], signs[word]
+      written = written + 2
+    elseif state and string.sub(state, 1, 7) == 'placed:' then
       word = 'waited'
     end
-    replies[#replies + 1] = word
+    replies[from + i - 1] = word
   end
 end
 if #entries == 0 then

@@ -1,6 +1,8 @@
 package restore
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -12,6 +14,8 @@ import (
 // others.
 type task struct {
 	*Step
+	prefix uint64 // the first bytes of the job's id, which tell most apart without a look at the step
+	db     int32
 	found  bool // the snapshot has the job
 	placed bool // its id stands in its queue already
 	others bool // and no run of a restore put it there
@@ -44,16 +48,33 @@ func newTasks(steps []Step, hold func(*Step)) *tasks {
 		case s.Action == verify.Hold:
 			hold(s)
 		default:
-			t.all = append(t.all, task{Step: s})
+			t.all = append(t.all, task{Step: s, db: s.DB, prefix: prefix(s.JobID)})
 		}
 	}
-	slices.SortFunc(t.all, func(a, b task) int { return a.compare(b.DB, b.JobID) })
+	slices.SortFunc(t.all, func(a, b task) int {
+		if c := a.roughly(b.db, b.prefix); c != 0 {
+			return c
+		}
+		return strings.Compare(a.JobID, b.JobID)
+	})
 	return t
 }
 
+// prefix is a number of which the order is that of the ids, where it tells them apart.
+func prefix(id string) uint64 {
+	var b [8]byte
+	copy(b[:], id)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// roughly compares a task with a job of which the database and the prefix are known.
+func (t *task) roughly(db int32, prefix uint64) int {
+	return cmp.Or(cmp.Compare(t.db, db), cmp.Compare(t.prefix, prefix))
+}
+
 func (t *task) compare(db int32, id string) int {
-	if t.DB != db {
-		return int(t.DB) - int(db)
+	if c := t.roughly(db, prefix(id)); c != 0 {
+		return c
 	}
 	return strings.Compare(t.JobID, id)
 }

@@ -26,14 +26,16 @@ const membersPerStep = 1000
 
 // writer turns rows of the snapshot into calls of restore.lua.
 type writer struct {
-	schema job.Schema
-	values Values
-	format keyspace.Format
-	ledger string
-	life   int64 // of the ledger, seconds
-	since  int64 // instant of the snapshot, Unix ms
-	now    int64 // Unix ms
-	fields bool  // write values command by command, because RESTORE is refused here
+	schema  job.Schema
+	values  Values
+	format  keyspace.Format
+	ledger  string
+	life    int64            // of the ledger, seconds
+	since   int64            // instant of the snapshot, Unix ms
+	now     int64            // Unix ms
+	present func() time.Time // by the server's clock
+	fields  bool             // write values command by command, because RESTORE is refused here
+	rec     keyspace.Record  // the one read last
 }
 
 // sign is a ledger entry's value: what was done, and when in Unix ms.
@@ -152,7 +154,8 @@ func (w *writer) record(ctx context.Context, row *job.Row, p *job.Part, kind key
 	if err != nil {
 		return nil, fmt.Errorf("read the %s of job %q: %w", p.Name, row.ID, err)
 	}
-	return &keyspace.Record{DB: int(row.DB), Type: byte(p.Type), Kind: kind, Format: w.format, ExpireAt: p.ExpireAt, Raw: raw, Offset: p.Offset}, nil
+	w.rec = keyspace.Record{DB: int(row.DB), Type: byte(p.Type), Kind: kind, Format: w.format, ExpireAt: p.ExpireAt, Raw: raw, Offset: p.Offset}
+	return &w.rec, nil
 }
 
 // demand adds the texts of the job's version that the guard wants.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 
 	"rqvault/internal/snapshot"
@@ -19,18 +20,23 @@ const unpackHere = 64 << 20
 
 // sparingAbove is how many jobs make it worth more to keep memory down than to collect
 // garbage seldom; sparing is by how much, in percent, the memory in use then grows before.
+// Once all is decided, what led to it is garbage itself, and there is room to be less sparing.
 const (
 	sparingAbove = 200_000
 	sparing      = 40
+	decided      = 90
 )
 
 // spare keeps down the memory that work on a snapshot of very many jobs takes, until the
 // function that it returns is called.
-func spare(m *snapshot.Manifest) (undo func()) {
+func spare(m *snapshot.Manifest, percent int) (undo func()) {
 	if m.Counts.Jobs < sparingAbove {
 		return func() {}
 	}
-	before := debug.SetGCPercent(sparing)
+	if percent == decided {
+		runtime.GC() // what is in use is counted anew
+	}
+	before := debug.SetGCPercent(percent)
 	return func() { debug.SetGCPercent(before) }
 }
 

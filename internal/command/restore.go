@@ -90,7 +90,7 @@ func (e *env) restore(c *cli.Context) error {
 		cmp.fetch = newFetch(c.Context, cat, m, c.String("temp-dir"))
 		defer cmp.fetch.close()
 	}
-	defer spare(m)()
+	defer spare(m, sparing)()
 	progress := e.startProgress(c.Bool("quiet"))
 	result, plan, err := e.choose(c, cmp, reviewed)
 	if err != nil {
@@ -251,6 +251,9 @@ func (e *env) apply(c *cli.Context, cmp *comparison, p *restore.Plan, progress *
 	o := restore.Options{Redis: cmp.redis, Values: values, Schema: e.schema, Format: format, Rows: cmp.rows,
 		Reviewed: c.String("plan") != "", Pace: e.pace(c, progress), Suspend: c.Bool("suspend"), Suspended: e.suspended, Registered: m.Registered, TakenAt: m.CreatedAt, Now: now, Outcome: out.add,
 		Progress: func(done, total int) { progress.begun("restoring (jobs)", int64(done), int64(total)) }}
+	if out.brief {
+		defer spare(m, decided)()
+	}
 	err = restore.Apply(c.Context, p, o)
 	if err == nil {
 		err = e.applyKeys(c, cmp, p, o)
