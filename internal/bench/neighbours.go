@@ -157,7 +157,16 @@ func idle(s *server) {
 
 // load is what the other clients do: so many GETs, each of eight clients as soon as it has
 // the last reply.
-var load = []string{"-c", "8", "-n", "600000", "-t", "get", "-r", "100000", "--csv"}
+var load = []string{"-c", "8", "-n", "900000", "-t", "get", "-r", "100000", "--csv"}
+
+// steady waits until the load has been there for as long as the server's own measure of it
+// reaches back, about a second and a half, or is over.
+func steady(over <-chan struct{}) {
+	select {
+	case <-over:
+	case <-time.After(1600 * time.Millisecond):
+	}
+}
 
 // p99 runs the load, and work beside it until it is over.
 func p99(work func() error) (ms float64, err error) {
@@ -169,6 +178,7 @@ func p99(work func() error) (ms float64, err error) {
 		defer close(over)
 		out, failed = exec.Command("redis-benchmark", append([]string{"-s", live.socket()}, load...)...).Output()
 	})
+	steady(over)
 	for running := true; running && err == nil; {
 		err = work()
 		select {

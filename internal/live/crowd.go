@@ -35,6 +35,9 @@ func (c *crowd) step(most int) int {
 	return min(most, crowdStep)
 }
 
+// Crowded reports whether others keep the server busy, as far as WatchCrowd has seen.
+func (s *Server) Crowded() bool { return !s.crowd.quiet.Load() }
+
 // WatchCrowd looks again and again at how much others ask of the server, until the function
 // that it returns is called. Where that cannot be known, there is a crowd. Reading keys
 // watches by itself; who does that several times in a row may watch all the while.
@@ -49,6 +52,9 @@ func (s *Server) WatchCrowd(ctx context.Context) (stop func()) {
 		defer s.crowd.quiet.Store(false)
 		total, ours, rate := s.commands(ctx)
 		s.crowd.quiet.Store(total > 0 && rate >= 0 && rate < crowdRate) // nothing was asked yet: see commands
+		if rate >= crowdRate {
+			s.opts.Crowded()
+		}
 		for at, wait := time.Now(), crowdFirst; sleep(ctx, wait) == nil; wait = crowdEvery {
 			t, o, _ := s.commands(ctx)
 			now := time.Now()

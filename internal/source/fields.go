@@ -49,13 +49,15 @@ type stateReader struct {
 	first  int      // of them that are asked for at first; 0: all
 	whole  reader   // of what must be read whole
 	others [][]byte // names of that
-	mu     sync.Mutex
-	im     *image
-	err    error // of adding to it
+	// reading counts the batches of others that are not read yet.
+	reading sync.WaitGroup
+	mu      sync.Mutex
+	im      *image
+	err     error // of adding to it
 }
 
 // run walks over the keys, and reads beside that what must be read whole, so that the
-// server always has something to do.
+// server always has something to do. Where others keep it busy these take turns.
 func (s *stateReader) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -68,11 +70,13 @@ func (s *stateReader) run(ctx context.Context) error {
 					cancel()
 				}
 			}
+			s.reading.Done()
 		}
 		failed <- err
 	}()
 	err := s.walk(ctx, batches)
 	if err == nil && len(s.others) > 0 {
+		s.reading.Add(1)
 		batches <- s.others
 	}
 	if close(batches); err != nil {
@@ -101,8 +105,12 @@ func (s *stateReader) walk(ctx context.Context, batches chan<- [][]byte) error {
 			return err
 		}
 		if len(s.others) == wholeBatch {
+			s.reading.Add(1)
 			batches <- s.others
 			s.others = nil
+			if s.whole.s.Crowded() { // one thing at a time
+				s.reading.Wait()
+			}
 		}
 	}
 	return nil
