@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -63,12 +62,7 @@ func (e *env) open(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	}
 	r := e.liveRedis(c, server)
 	r.since = m.CreatedAt
-	for db := range m.Counts.ByDB {
-		if n, err := strconv.Atoi(db); err == nil {
-			r.dbs = append(r.dbs, n)
-		}
-	}
-	slices.Sort(r.dbs)
+	r.dbs = slices.Sorted(maps.Keys(keysByDB(m)))
 	return &comparison{cat: cat, manifest: m, server: server, redis: r, index: index, rows: index.all, close: func() {
 		index.close()
 		_ = server.Close()

@@ -95,7 +95,7 @@ func (e *env) drill(c *cli.Context) error {
 // the server does not do that, after.
 func (e *env) drillScratch(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, r *restore.DrillResult, progress *bar) (*trial, error) {
 	t, err := e.drillOn(c, r, func(s *scratch.Server) (*trial, error) { return e.feedScratch(c, cat, m, s, r, progress) })
-	if err == nil || c.Context.Err() != nil || errors.Is(err, snapshot.ErrDamaged) {
+	if !errors.Is(err, live.ErrNotTaken) && !errors.Is(err, live.ErrHalfTaken) || c.Context.Err() != nil {
 		return t, err
 	}
 	return e.drillOn(c, r, func(s *scratch.Server) (*trial, error) { return e.startScratch(c, cat, m, s, r, progress) })

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -145,7 +144,7 @@ func (e *env) fill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 		}
 		if !c.Bool("mask") {
 			if r, err := f.load(dump); !errors.Is(err, live.ErrNotTaken) {
-				return r, f.took, err
+				return r, f.took, emptied(err)
 			}
 			if dump, err = f.prove(); err != nil {
 				return restore.IntoResult{}, f.took, err
@@ -154,6 +153,14 @@ func (e *env) fill(c *cli.Context, cat *snapshot.Catalog, m *snapshot.Manifest, 
 	}
 	r, err := f.write(dump)
 	return r, f.took, err
+}
+
+// emptied says that the target lost what it held, and got nothing for it.
+func emptied(err error) error {
+	if err == nil || errors.Is(err, errPartly) {
+		return err
+	}
+	return &advice{fmt.Errorf("%w: the target was emptied, and holds nothing yet: %w", errPartly, err), "run the same command again"}
 }
 
 // fillRun is one filling of a target.
@@ -183,15 +190,9 @@ func (f *fillRun) load(dump io.ReadCloser) (r restore.IntoResult, err error) {
 	defer func() { _ = dump.Close() }()
 	began := f.now()
 	f.progress.begin("restoring", f.m.Dump.Size, true)
-	sizes := map[int]int64{}
-	for name, n := range f.m.Counts.ByDB {
-		if db, err := strconv.Atoi(name); err == nil {
-			sizes[db] = n
-		}
-	}
 	err = f.t.server.LoadRDB(f.c.Context, func(w io.Writer) (err error) {
 		r, err = restore.Stream(f.c.Context, w, restore.StreamOptions{Dump: dump, Size: f.m.Dump.Size, Schema: f.schema,
-			Now: f.t.now().UnixMilli(), Sizes: sizes, Progress: f.progress.at})
+			Now: f.t.now().UnixMilli(), Sizes: keysByDB(f.m), Progress: f.progress.at})
 		return err
 	})
 	if errors.Is(err, restore.ErrOneByOne) {

@@ -209,9 +209,9 @@ func TestATargetThatLoadsTakesAllOrNothing(t *testing.T) {
 	v.s.Do("DEBUG", "POPULATE", "400000", "k", "100")
 	v.backup()
 	staging := redistest.Start(t, redistest.WithArgs("--masteruser", "somebody"))
-	stop := func(sig os.Signal) (code int, errs string) {
+	stop := func(sig os.Signal, args ...string) (code int, errs string) {
 		t.Helper()
-		cmd := process(t, v.args([]string{"restore", "--into", staging.URL(), "--apply"}))
+		cmd := process(t, v.args(append([]string{"restore", "--into", staging.URL(), "--apply"}, args...)))
 		var said strings.Builder
 		cmd.Stderr = &said
 		if err := cmd.Start(); err != nil {
@@ -244,6 +244,11 @@ func TestATargetThatLoadsTakesAllOrNothing(t *testing.T) {
 	}
 	if code, said := stop(os.Interrupt); code != 130 || !strings.Contains(said, "nothing was committed or changed") || staging.Do("DBSIZE") != int64(0) {
 		t.Errorf("interrupted: exit %d, %s; %v keys", code, said, staging.Do("DBSIZE"))
+	}
+	unchanged()
+	staging.Do("SET", "old", "x")
+	if code, said := stop(os.Interrupt, "--replace-all"); code != 130 || !strings.Contains(said, "was emptied, and holds nothing yet") || staging.Do("DBSIZE") != int64(0) {
+		t.Errorf("interrupted after it was emptied: exit %d, %s; %v keys", code, said, staging.Do("DBSIZE"))
 	}
 	unchanged()
 	stop(os.Kill)

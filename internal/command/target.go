@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -223,13 +222,22 @@ func (t *target) hasDatabases(ctx context.Context, m *snapshot.Manifest) error {
 	return err
 }
 
+// keysByDB is how many keys a snapshot holds of each database.
+func keysByDB(m *snapshot.Manifest) map[int]int64 {
+	all := map[int]int64{}
+	for name, n := range m.Counts.ByDB {
+		if db, err := strconv.Atoi(name); err == nil {
+			all[db] = n
+		}
+	}
+	return all
+}
+
 // lastDB is the highest database that a snapshot holds keys of.
 func lastDB(m *snapshot.Manifest) int {
 	last := 0
-	for name := range maps.Keys(m.Counts.ByDB) {
-		if n, err := strconv.Atoi(name); err == nil {
-			last = max(last, n)
-		}
+	for db := range keysByDB(m) {
+		last = max(last, db)
 	}
 	return last
 }

@@ -8,8 +8,8 @@ import (
 	"rqvault/internal/redistest"
 )
 
-func TestStepsAreSmallInACrowd(t *testing.T) {
-	t.Parallel()
+func startAndDial(t *testing.T) (*redistest.Server, *Server) {
+	t.Helper()
 	r := redistest.Start(t)
 	target, err := ParseURL(r.URL())
 	if err != nil {
@@ -19,7 +19,13 @@ func TestStepsAreSmallInACrowd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Close() }()
+	t.Cleanup(func() { _ = s.Close() })
+	return r, s
+}
+
+func TestStepsAreSmallInACrowd(t *testing.T) {
+	t.Parallel()
+	r, s := startAndDial(t)
 	becomes := func(what string, want int) {
 		t.Helper()
 		if err := redistest.Poll(10*time.Second, func() error {
@@ -67,16 +73,7 @@ func TestTheFirstLookKnowsACrowd(t *testing.T) {
 			t.Errorf("%q: got %d, want %d", text, got, want)
 		}
 	}
-	r := redistest.Start(t)
-	target, err := ParseURL(r.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := Dial(t.Context(), target, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
+	r, s := startAndDial(t)
 	if total, _, rate := s.commands(t.Context()); total == 0 || rate < 0 || rate >= crowdRate {
 		t.Errorf("alone: got %d commands and %d per second", total, rate)
 	}

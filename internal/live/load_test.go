@@ -48,20 +48,6 @@ func settings(s *redistest.Server) string {
 	return strings.Join(all, "\n")
 }
 
-func dialed(t testing.TB, s *redistest.Server) *live.Server {
-	t.Helper()
-	to, err := live.ParseURL(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := live.Dial(context.Background(), to, live.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	return server
-}
-
 func TestAServerLoadsADumpAndIsAsItWas(t *testing.T) {
 	t.Parallel()
 	dump := aDump(t)
@@ -75,7 +61,7 @@ func TestAServerLoadsADumpAndIsAsItWas(t *testing.T) {
 			t.Parallel()
 			s := redistest.Start(t, redistest.WithArgs(args...))
 			before := settings(s)
-			if err := dialed(t, s).LoadRDB(context.Background(), sends(dump)); err != nil {
+			if err := dial(t, s.URL(), live.Options{}).LoadRDB(context.Background(), sends(dump)); err != nil {
 				t.Fatal(err)
 			}
 			if role, n := s.Info("replication", "role"), s.Do("DBSIZE"); role != "master" || n != int64(3) {
@@ -136,7 +122,7 @@ func TestWhoDoesNotLoadIsNotTouched(t *testing.T) {
 			if c.dump == nil {
 				c.dump = dump
 			}
-			err := dialed(t, s).LoadRDB(context.Background(), sends(c.dump))
+			err := dial(t, s.URL(), live.Options{}).LoadRDB(context.Background(), sends(c.dump))
 			if !errors.Is(err, live.ErrNotTaken) {
 				t.Errorf("it says %v, want ErrNotTaken", err)
 			}
@@ -173,7 +159,7 @@ func TestHalfADumpLeavesNothing(t *testing.T) {
 			before := settings(s)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			if err := dialed(t, s).LoadRDB(ctx, c.write(cancel)); !errors.Is(err, c.want) {
+			if err := dial(t, s.URL(), live.Options{}).LoadRDB(ctx, c.write(cancel)); !errors.Is(err, c.want) {
 				t.Errorf("it says %v, want %v", err, c.want)
 			}
 			if role := s.Info("replication", "role"); role != "master" || s.Do("DBSIZE") != int64(0) || settings(s) != before {
@@ -189,7 +175,7 @@ func TestWritesOfOthersAreNotLost(t *testing.T) {
 	dump := aDump(t)
 	s := redistest.Start(t)
 	var refused error
-	err := dialed(t, s).LoadRDB(context.Background(), func(w io.Writer) error {
+	err := dial(t, s.URL(), live.Options{}).LoadRDB(context.Background(), func(w io.Writer) error {
 		refused = s.Client().Set(context.Background(), "mine", "x", 0).Err()
 		return sends(dump)(w)
 	})
@@ -204,7 +190,7 @@ func TestWritesOfOthersAreNotLost(t *testing.T) {
 func TestAServerLeftBehindIsKnown(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	server := dialed(t, s)
+	server := dial(t, s.URL(), live.Options{})
 	if server.Abandoned(context.Background()) {
 		t.Error("a master waits for nobody")
 	}
